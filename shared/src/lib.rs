@@ -1,1 +1,41 @@
-//! What all functions share.
+//! What all functions share: configuration, callers, HTTP, sealing, the database and Zoom.
+//!
+//! Everything here compiles and is tested natively, except [`edge`], the thin adapter that turns a request of the
+//! edge runtime into a [`call::Call`] and its answer back.
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | [`config`] | the environment variables, validated whole |
+//! | [`call`] | one request on its way through a function: who calls, what it carries, which services it may use |
+//! | [`auth`] | who the caller is: user tokens against the project's JWKS, secret keys in constant time |
+//! | [`input`] | request bodies, parsed field by field into values that cannot be invalid |
+//! | [`error`] | every way a function can say no, with its status, code and sentence |
+//! | [`seal`] | tokens at rest |
+//! | [`db`] | PostgREST |
+//! | [`zoom`] | Zoom: OAuth, the API, and the life of a host's connection |
+//! | [`time`] | the clock, deadlines and waiting |
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+pub mod auth;
+pub mod call;
+pub mod config;
+pub mod db;
+#[cfg(target_arch = "wasm32")]
+pub mod edge;
+pub mod error;
+pub mod input;
+pub mod random;
+pub mod seal;
+pub mod secret;
+pub mod time;
+pub mod zoom;

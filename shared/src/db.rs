@@ -1,0 +1,152 @@
+//! The database, through PostgREST: one remote procedure call per step, each one transaction.
+//!
+//! The rules live in SQL. A step answers one JSON object whose `outcome` says what happened; the types that read them
+//! stand beside the code that decides on them. Function names are constants and values travel in JSON bodies only,
+//! since the client encodes neither names nor filters.
+
+use std::{sync::Arc, time::Duration};
+
+use http::StatusCode;
+use postgrest::Postgrest;
+use serde::{de::DeserializeOwned, Serialize};
+use serde_json::{json, Value};
+use uuid::Uuid;
+
+use crate::{
+    call::Timings,
+    config::Supabase,
+    error::Error,
+    time::{self, millis_since, now},
+};
+
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Waits between the attempts of [`Database::commit`]: about half a minute in all.
+const COMMIT_RETRIES_MS: [u64; 6] = [200, 500, 1_000, 2_000, 4_000, 8_000];
+
+/// The database as the service role sees it.
+pub struct Database {
+    client: Postgrest,
+    timings: Arc<Timings>,
+}
+
+impl Database {
+    /// A connection to the project's PostgREST. The request id travels along for the logs.
+    pub fn new(supabase: &Supabase, request_id: Uuid, timings: Arc<Timings>) -> Self {
+        let key = supabase.secret_keys.own().expose();
+        let mut client = Postgrest::new(format!("{}/rest/v1", supabase.url))
+            .insert_header("apikey", key)
+            .insert_header("x-request-id", request_id.to_string());
+        // A legacy service-role key is a JWT and has to stand in both headers; an `sb_secret_` key may only be in one.
+        if key.starts_with("eyJ") {
+            client = client.insert_header("authorization", format!("Bearer {key}"));
+        }
+        Self { client, timings }
+    }
+
+    /// Runs one step.
+    ///
+    /// # Errors
+    /// [`Error::ServiceUnavailable`] when the database did not answer in ten seconds or is overloaded: the step may or
+    /// may not have happened. [`Error::Internal`] when it refused the call, which is a fault of ours and is logged.
+    pub async fn rpc<T: DeserializeOwned>(
+        &self,
+        function: &'static str,
+        arguments: &impl Serialize,
+    ) -> Result<T, Error> {
+        let arguments = serde_json::to_string(arguments).map_err(|_| Error::Internal("arguments are not JSON"))?;
+        let start = now();
+        let answer = time::with_deadline(DEADLINE, async {
+            let answer = self.client.rpc(function, arguments).execute().await?;
+            Ok::<_, reqwest::Error>((answer.status(), answer.bytes().await?))
+        });
+        let answer = answer.await;
+        self.timings.add_db(millis_since(start));
+        let (status, body) = match answer {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => return Err(unavailable(function, "no answer")),
+            Err(_) => return Err(unavailable(function, "no answer in time")),
+        };
+        if status.is_success() {
+            return serde_json::from_slice(&body).map_err(|_| {
+                log_failure(function, "unexpected answer");
+                Error::Internal("the database gave an unexpected answer")
+            });
+        }
+        // Only PostgREST's code is logged: its message can quote arguments.
+        let code = serde_json::from_slice::<Value>(&body)
+            .ok()
+            .and_then(|body| body.get("code")?.as_str().map(str::to_owned))
+            .unwrap_or_default();
+        if is_passing(status.as_u16(), &code) {
+            return Err(unavailable(function, &code));
+        }
+        log_failure(function, &code);
+        Err(Error::Internal("the database refused the call"))
+    }
+
+    /// Runs a step that must not be lost, because it saves what nobody could fetch again. It is retried for about
+    /// half a minute until the database has saved or refused it; the step has to be repeatable.
+    ///
+    /// # Errors
+    /// As [`Database::rpc`], after the last attempt.
+    pub async fn commit<T: DeserializeOwned>(
+        &self,
+        function: &'static str,
+        arguments: &impl Serialize,
+    ) -> Result<T, Error> {
+        for wait in COMMIT_RETRIES_MS {
+            match self.rpc(function, arguments).await {
+                Err(Error::ServiceUnavailable) => time::sleep(Duration::from_millis(wait)).await,
+                done => return done,
+            }
+        }
+        self.rpc(function, arguments).await
+    }
+}
+
+/// Whether the same call may succeed later: overload, lost connections, deadlocks and serialization failures.
+fn is_passing(status: u16, code: &str) -> bool {
+    let class = code.get(..2).unwrap_or_default();
+    matches!(class, "08" | "40" | "53" | "57")
+        || matches!(code, "PGRST000" | "PGRST001" | "PGRST002" | "PGRST003" | "55P03")
+        || status >= 500 && code.is_empty()
+        || status == StatusCode::TOO_MANY_REQUESTS.as_u16()
+}
+
+fn unavailable(function: &str, reason: &str) -> Error {
+    log_failure(function, reason);
+    Error::ServiceUnavailable
+}
+
+fn log_failure(function: &str, reason: &str) {
+    crate::call::log(&json!({"event": "database_failure", "step": function, "reason": reason}));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_passing;
+
+    #[test]
+    fn what_is_worth_another_try() {
+        for (status, code) in [
+            (503, "PGRST002"),
+            (504, "PGRST003"),
+            (500, "40001"),
+            (500, "40P01"),
+            (502, ""),
+            (429, ""),
+        ] {
+            assert!(is_passing(status, code), "{status} {code}");
+        }
+        for (status, code) in [
+            (400, "22P02"),
+            (401, "42501"),
+            (404, "PGRST202"),
+            (409, "23505"),
+            (500, "P0001"),
+            (400, ""),
+        ] {
+            assert!(!is_passing(status, code), "{status} {code}");
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! Zoom's API: meetings and users, and what its errors mean.
+//!
+//! See <https://developers.zoom.us/docs/api/>.
+
+use std::fmt;
+
+use bytes::Bytes;
+use chrono::{DateTime, SecondsFormat, Utc};
+use reqwest::Method;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{json, Value};
+use uuid::Uuid;
+
+use super::{limits::RateLimit, NoReply, Reply, Zoom};
+use crate::{
+    error::{seconds_until, Error},
+    secret::Secret,
+    time::now,
+};
+
+/// Zoom counts a topic's length as Java does.
+const MAX_TOPIC_UTF16: usize = 200;
+const MAX_AGENDA_UTF16: usize = 2_000;
+
+/// A meeting's number. Zoom sends it as a number or as text, and it may pass 2^53: it is kept as text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MeetingId(String);
+
+impl MeetingId {
+    /// A meeting number as text: digits only, since it becomes part of an address.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = !text.is_empty() && text.len() <= 20 && text.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for MeetingId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for MeetingId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let text = match &value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not a meeting number"))
+    }
+}
+
+/// A meeting as Zoom answers it, as far as we keep it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Meeting {
+    /// Its number.
+    pub id: MeetingId,
+    /// The link for participants; carries the passcode.
+    pub join_url: String,
+    /// The link that makes its holder the host. Good for two hours.
+    pub start_url: Secret<String>,
+    /// The passcode, where there is one.
+    #[serde(rename = "password")]
+    pub passcode: Option<String>,
+}
+
+/// The Zoom user behind a connection.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ZoomUser {
+    /// The user's id; deauthorization events name the user by it.
+    pub id: String,
+    /// The account's id.
+    pub account_id: String,
+    /// Shown to the host.
+    pub email: String,
+}
+
+/// One request to the API.
+#[derive(Debug, Clone)]
+pub struct ApiRequest {
+    /// For the log.
+    pub what: &'static str,
+    /// HTTP method.
+    pub method: Method,
+    /// Path below the API's base.
+    pub path: String,
+    /// JSON body.
+    pub body: Option<Value>,
+}
+
+/// What a session wants its meeting to be.
+#[derive(Debug, Clone)]
+pub struct MeetingDetails<'a> {
+    /// Title.
+    pub topic: &'a str,
+    /// More text; may be empty.
+    pub description: &'a str,
+    /// Start.
+    pub start: DateTime<Utc>,
+    /// Planned length in minutes.
+    pub duration_minutes: u64,
+    /// IANA name; what Zoom's own pages and invitations show.
+    pub timezone: &'a str,
+}
+
+impl ApiRequest {
+    /// `POST /users/me/meetings`. `marker` stands at the start of the agenda, so that a meeting whose answer was lost can
+    /// be found in the host's list.
+    pub fn create_meeting(details: &MeetingDetails<'_>, marker: Uuid) -> Self {
+        Self {
+            what: "create_meeting",
+            method: Method::POST,
+            path: "/users/me/meetings".to_owned(),
+            body: Some(json!({
+                "topic": cut(details.topic, MAX_TOPIC_UTF16),
+                "type": 2,
+                "start_time": details.start.to_rfc3339_opts(SecondsFormat::Secs, true),
+                "duration": details.duration_minutes,
+                "timezone": details.timezone,
+                "agenda": agenda(marker, details.description),
+                "settings": {
+                    "waiting_room": true,
+                    "join_before_host": false,
+                    "mute_upon_entry": true,
+                    "approval_type": 2,
+                },
+            })),
+        }
+    }
+
+    /// `GET /meetings/{id}`: carries a fresh start URL.
+    pub fn get_meeting(id: &MeetingId) -> Self {
+        Self {
+            what: "get_meeting",
+            method: Method::GET,
+            path: format!("/meetings/{id}"),
+            body: None,
+        }
+    }
+
+    /// `DELETE /meetings/{id}`.
+    pub fn delete_meeting(id: &MeetingId) -> Self {
+        Self {
+            what: "delete_meeting",
+            method: Method::DELETE,
+            path: format!("/meetings/{id}"),
+            body: None,
+        }
+    }
+}
+
+/// The agenda: the marker first, since lists cut agendas to 250 characters.
+fn agenda(marker: Uuid, description: &str) -> String {
+    cut(format!("{marker}\n{description}").trim_end(), MAX_AGENDA_UTF16)
+}
+
+/// The longest beginning of at most `max` UTF-16 units.
+fn cut(text: &str, max: usize) -> String {
+    let mut units = 0_usize;
+    text.chars()
+        .take_while(|c| {
+            units = units.saturating_add(c.len_utf16());
+            units <= max
+        })
+        .collect()
+}
+
+/// Why the API did not do it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ApiFailure {
+    /// There is no usable token: nothing was sent, or nothing more.
+    NoToken(Error),
+    /// 401, or code 124: the token is not accepted.
+    TokenRefused,
+    /// Code 4711: the connection lacks a scope.
+    MissingScope,
+    /// 404/3001: the meeting does not exist any more.
+    MeetingGone,
+    /// 404/1001: the Zoom user does not exist any more.
+    UserGone,
+    /// 3161: this user may not host.
+    CannotHost,
+    /// 429.
+    RateLimited(RateLimit),
+    /// Any other refusal, by status and Zoom's code.
+    Refused(u16, i64),
+    /// No answer, a 5xx, or one that makes no sense: Zoom may or may not have acted.
+    Unclear,
+}
+
+impl From<ApiFailure> for Error {
+    /// The refusal that the caller reads, for a request that changes nothing or was surely not done.
+    fn from(failure: ApiFailure) -> Self {
+        match failure {
+            ApiFailure::NoToken(error) => error,
+            ApiFailure::MissingScope => Self::MissingScope,
+            ApiFailure::MeetingGone => Self::SessionGone,
+            ApiFailure::UserGone => Self::ZoomExpired,
+            ApiFailure::CannotHost => Self::ZoomCannotHost,
+            ApiFailure::RateLimited(limit) => {
+                let seconds = seconds_until(limit.until, now());
+                if limit.daily {
+                    Self::ZoomDailyLimit(seconds)
+                } else {
+                    Self::ZoomRateLimited(seconds)
+                }
+            }
+            ApiFailure::Refused(..) => Self::ZoomRejected,
+            ApiFailure::TokenRefused | ApiFailure::Unclear => Self::ZoomUnavailable(30),
+        }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct ApiError {
+    code: i64,
+    message: String,
+}
+
+/// Decides on status and code what an answer of the API means.
+pub fn classify(reply: Result<Reply, NoReply>, now: DateTime<Utc>) -> Result<Bytes, ApiFailure> {
+    let Ok(reply) = reply else {
+        return Err(ApiFailure::Unclear);
+    };
+    if (200..300).contains(&reply.status) {
+        return Ok(reply.body);
+    }
+    let error: ApiError = serde_json::from_slice(&reply.body).unwrap_or_default();
+    Err(match (reply.status, error.code) {
+        (..=399 | 500.., _) => ApiFailure::Unclear,
+        (429, _) => ApiFailure::RateLimited(RateLimit::read(&reply.headers, &error.message, now)),
+        (_, 4711) => ApiFailure::MissingScope,
+        (401, _) | (_, 124) => ApiFailure::TokenRefused,
+        (404, 3001) => ApiFailure::MeetingGone,
+        (404, 1001) => ApiFailure::UserGone,
+        (_, 3161) => ApiFailure::CannotHost,
+        (status, code) => ApiFailure::Refused(status, code),
+    })
+}
+
+/// Reads a meeting out of an answer.
+///
+/// # Errors
+/// [`ApiFailure::Unclear`] when it is none, as when its body was cut.
+pub fn read_meeting(body: &[u8]) -> Result<Meeting, ApiFailure> {
+    serde_json::from_slice(body).map_err(|_| ApiFailure::Unclear)
+}
+
+impl Zoom<'_> {
+    /// `GET /users/me` with a token that is not saved yet: who has just connected.
+    ///
+    /// # Errors
+    /// [`ApiFailure`].
+    pub async fn me(&self, access_token: &Secret<String>) -> Result<ZoomUser, ApiFailure> {
+        let request = self
+            .client
+            .get(format!("{}/users/me", self.app.api_url))
+            .bearer_auth(access_token.expose());
+        let body = classify(self.send("users_me", request).await, now())?;
+        serde_json::from_slice(&body).map_err(|_| ApiFailure::Unclear)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> Result<Bytes, ApiFailure> {
+        let reply = Reply {
+            status,
+            headers: HeaderMap::new(),
+            body: body.to_owned().into(),
+        };
+        classify(Ok(reply), DateTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn errors_are_decided_on_status_and_code() {
+        let table = [
+            (
+                401,
+                r#"{"code":124,"message":"Invalid access token."}"#,
+                ApiFailure::TokenRefused,
+            ),
+            (401, "", ApiFailure::TokenRefused),
+            (400, r#"{"code":124}"#, ApiFailure::TokenRefused),
+            (
+                400,
+                r#"{"code":4711,"message":"Invalid access token, does not contain scopes:[…]"}"#,
+                ApiFailure::MissingScope,
+            ),
+            (401, r#"{"code":4711}"#, ApiFailure::MissingScope),
+            (
+                400,
+                r#"{"code":300,"message":"Validation Failed."}"#,
+                ApiFailure::Refused(400, 300),
+            ),
+            (400, r#"{"code":3161}"#, ApiFailure::CannotHost),
+            (403, r#"{"code":200}"#, ApiFailure::Refused(403, 200)),
+            (404, r#"{"code":3001}"#, ApiFailure::MeetingGone),
+            (404, r#"{"code":1001}"#, ApiFailure::UserGone),
+            (404, "<html>", ApiFailure::Refused(404, 0)),
+            (500, r#"{"code":3001}"#, ApiFailure::Unclear),
+            (502, "<html>", ApiFailure::Unclear),
+            (302, "", ApiFailure::Unclear),
+        ];
+        for (status, body, expected) in table {
+            assert_eq!(answer(status, body), Err(expected), "{status} {body}");
+        }
+        assert!(matches!(answer(429, ""), Err(ApiFailure::RateLimited(_))));
+        assert!(answer(204, "").is_ok());
+        assert_eq!(classify(Err(NoReply), DateTime::UNIX_EPOCH), Err(ApiFailure::Unclear));
+    }
+
+    #[test]
+    fn a_meeting_number_is_kept_as_text() {
+        let meeting = |id: &str| {
+            read_meeting(format!(r#"{{"id":{id},"join_url":"j","start_url":"s","password":"p"}}"#).as_bytes())
+                .map(|meeting| meeting.id.to_string())
+        };
+        assert_eq!(meeting("9007199254740993"), Ok("9007199254740993".to_owned()));
+        assert_eq!(meeting("\"85746065\""), Ok("85746065".to_owned()));
+        for bad in ["1.5", "-1", "\"../users/me\"", "null", "\"\""] {
+            assert!(meeting(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_marker_stands_first_and_nothing_is_too_long() {
+        let details = MeetingDetails {
+            topic: &"🧘".repeat(200),
+            description: &"x".repeat(2_000),
+            start: "2026-03-01T17:00:00.123Z".parse().unwrap(),
+            duration_minutes: 45,
+            timezone: "Europe/Berlin",
+        };
+        let body = ApiRequest::create_meeting(&details, Uuid::nil()).body.unwrap();
+        assert_eq!(body["start_time"], "2026-03-01T17:00:00Z");
+        assert_eq!(body["topic"].as_str().unwrap().encode_utf16().count(), 200);
+        let agenda = body["agenda"].as_str().unwrap();
+        assert!(agenda.starts_with(&Uuid::nil().to_string()));
+        assert_eq!(agenda.len(), 2_000);
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_panics(status in 0u16..1000, body in ".{0,200}") {
+            let _ = answer(status, &body);
+            let _ = read_meeting(body.as_bytes());
+        }
+    }
+}

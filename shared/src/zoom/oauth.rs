@@ -1,0 +1,119 @@
+//! Zoom's OAuth endpoints: the consent page's address, exchange, refresh, revoke.
+//!
+//! See <https://developers.zoom.us/docs/integrations/oauth/>.
+
+use base64::{engine::general_purpose::URL_SAFE_NO_PAD, Engine};
+use reqwest::Url;
+use sha2::{Digest, Sha256};
+
+use super::{
+    verdict::{judge, TokenVerdict},
+    NoReply, Reply, Zoom,
+};
+use crate::{error::Error, secret::Secret, time::now};
+
+/// SHA-256 as base64url: the PKCE code challenge of a verifier (RFC 7636).
+pub fn code_challenge(verifier: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(verifier))
+}
+
+/// What revoking a token came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Revocation {
+    /// Zoom has revoked it, or says that there is nothing left to revoke.
+    Done,
+    /// Zoom could not be understood; worth another try.
+    Failed,
+}
+
+impl Zoom<'_> {
+    /// The address of the consent page, for the host's browser.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the configured address is none.
+    pub fn consent_url(&self, state: &str, verifier: &str) -> Result<Url, Error> {
+        let mut url = Url::parse(&format!("{}/authorize", self.app.oauth_url))
+            .map_err(|_| Error::Internal("ZOOM_OAUTH_URL is not a URL"))?;
+        url.query_pairs_mut()
+            .append_pair("response_type", "code")
+            .append_pair("client_id", &self.app.client_id)
+            .append_pair("redirect_uri", self.redirect_uri())
+            .append_pair("state", state)
+            .append_pair("code_challenge", &code_challenge(verifier))
+            .append_pair("code_challenge_method", "S256");
+        Ok(url)
+    }
+
+    /// Exchanges an authorization code. A code works once: this is never retried.
+    pub async fn exchange_code(&self, code: &str, verifier: &Secret<String>) -> TokenVerdict {
+        let reply = self
+            .post(
+                "token_exchange",
+                "token",
+                &[
+                    ("grant_type", "authorization_code"),
+                    ("code", code),
+                    ("redirect_uri", self.redirect_uri()),
+                    ("code_verifier", verifier.expose()),
+                ],
+            )
+            .await;
+        judge(&reply, now())
+    }
+
+    /// Spends a refresh token for new tokens. Only [`super::connection`] calls this, under the lease.
+    pub(super) async fn refresh(&self, refresh_token: &Secret<String>) -> TokenVerdict {
+        let reply = self
+            .post(
+                "token_refresh",
+                "token",
+                &[
+                    ("grant_type", "refresh_token"),
+                    ("refresh_token", refresh_token.expose()),
+                ],
+            )
+            .await;
+        judge(&reply, now())
+    }
+
+    /// Revokes a grant by its access token: Zoom uninstalls the app for that user.
+    pub async fn revoke(&self, access_token: &Secret<String>) -> Revocation {
+        let reply = self.post("revoke", "revoke", &[("token", access_token.expose())]).await;
+        match reply {
+            // A 4xx that is not about us says that the token is none any more.
+            Ok(reply) if reply.status == 200 || is_dead_token(&reply) => Revocation::Done,
+            _ => Revocation::Failed,
+        }
+    }
+
+    /// The redirect URI exactly as entered at Zoom.
+    fn redirect_uri(&self) -> &str {
+        &self.app.redirect_uri
+    }
+
+    async fn post(&self, what: &'static str, path: &str, form: &[(&str, &str)]) -> Result<Reply, NoReply> {
+        let request = self
+            .client
+            .post(format!("{}/{path}", self.app.oauth_url))
+            .basic_auth(&self.app.client_id, Some(self.app.client_secret.expose()))
+            .form(form);
+        self.send(what, request).await
+    }
+}
+
+fn is_dead_token(reply: &Reply) -> bool {
+    matches!(judge(&Ok(reply.clone()), now()), TokenVerdict::Ended(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::code_challenge;
+
+    #[test]
+    fn the_challenge_of_the_rfc() {
+        assert_eq!(
+            code_challenge("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"),
+            "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+        );
+    }
+}
