@@ -150,9 +150,14 @@ impl Call<'_> {
         ))
     }
 
-    /// A header's text; `None` when it is absent or not ASCII.
+    /// A header's text; `None` when it is absent or not UTF-8.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.parts.headers.get(name)?.to_str().ok()
+        std::str::from_utf8(self.raw_header(name)?).ok()
+    }
+
+    /// A header's bytes.
+    pub fn raw_header(&self, name: &str) -> Option<&[u8]> {
+        Some(self.parts.headers.get(name)?.as_bytes())
     }
 
     /// A parameter of the query string, decoded. The first counts where it stands twice.

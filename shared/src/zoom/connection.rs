@@ -28,6 +28,8 @@ use crate::{
 
 /// The table that holds connections; sealed tokens are bound to it.
 const TABLE: &str = "user_integrations_zoom";
+/// An access token with less than this left is refreshed before it is used, in seconds.
+const MIN_SECONDS: u32 = 60;
 /// How long a caller waits for somebody else's refresh before it gives up.
 const LONGEST_WAIT: Duration = Duration::from_secs(25);
 /// The cool-down after Zoom refused our own configuration: nobody else will fare better soon.
@@ -96,10 +98,15 @@ pub struct AccessToken {
     version: i64,
 }
 
-/// The answer of `zoom_refresh_begin`.
+/// A connection, and what its host may do with its tokens: the answer of `zoom_refresh_begin`.
 #[derive(Debug, Deserialize)]
-struct Begun {
-    token: TokenClaim,
+pub struct Connection {
+    /// The way to an access token.
+    pub token: TokenClaim,
+    /// Shown to the host.
+    pub zoom_account_email: Option<String>,
+    /// When the connection lapses unless it is used.
+    pub expires_at: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -141,7 +148,7 @@ impl Zoom<'_> {
                     token_version,
                 } => match self.refresh_under_lease(user_id, &refresh_token, token_version).await? {
                     Some(token) => return Ok(token),
-                    None => self.claim(user_id, 60, None).await?,
+                    None => self.claim(user_id, None).await?,
                 },
                 TokenClaim::Busy { retry_after_ms } => {
                     let wait = Duration::from_millis(retry_after_ms.clamp(50, 2_000)).mul_f64(0.5 + random::fraction());
@@ -150,7 +157,7 @@ impl Zoom<'_> {
                         return Err(Error::ZoomUnavailable(5));
                     }
                     time::sleep(wait).await;
-                    self.claim(user_id, 60, None).await?
+                    self.claim(user_id, None).await?
                 }
                 TokenClaim::CoolingDown { retry_after_seconds } => {
                     return Err(Error::ZoomUnavailable(retry_after_seconds));
@@ -164,21 +171,29 @@ impl Zoom<'_> {
         }
     }
 
-    /// Asks the database for a token with at least `min_seconds` left and of another version than `refused`.
+    /// Reads a connection, claiming a token with at least `min_seconds` left and of another version than `refused`.
     ///
     /// # Errors
     /// As [`crate::db::Database::rpc`].
-    pub async fn claim(&self, user_id: Uuid, min_seconds: u32, refused: Option<i64>) -> Result<TokenClaim, Error> {
-        let begun: Begun = self
-            .db
+    pub async fn connection(
+        &self,
+        user_id: Uuid,
+        min_seconds: u32,
+        refused: Option<i64>,
+    ) -> Result<Connection, Error> {
+        self.db
             .rpc(
                 "zoom_refresh_begin",
                 &json!({
-                    "user_id": user_id, "holder": self.holder, "min_seconds": min_seconds, "refused_version": refused,
+                    "user_id": user_id, "holder": self.holder,
+                    "min_seconds": min_seconds, "refused_version": refused,
                 }),
             )
-            .await?;
-        Ok(begun.token)
+            .await
+    }
+
+    async fn claim(&self, user_id: Uuid, refused: Option<i64>) -> Result<TokenClaim, Error> {
+        Ok(self.connection(user_id, MIN_SECONDS, refused).await?.token)
     }
 
     /// Sends a request to the API with the host's token. A token that Zoom refuses (401, or code 124) is refreshed
@@ -191,7 +206,7 @@ impl Zoom<'_> {
         let mut answer = self.send_api(&token, request).await;
         if answer == Err(ApiFailure::TokenRefused) {
             let claim = self
-                .claim(user_id, 60, Some(token.version))
+                .claim(user_id, Some(token.version))
                 .await
                 .map_err(ApiFailure::NoToken)?;
             token = self.access_token(user_id, claim).await.map_err(ApiFailure::NoToken)?;

@@ -5,16 +5,31 @@
 use base64::{engine::general_purpose::URL_SAFE_NO_PAD, Engine};
 use reqwest::Url;
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use super::{
     verdict::{judge, TokenVerdict},
     NoReply, Reply, Zoom,
 };
-use crate::{error::Error, secret::Secret, time::now};
+use crate::{error::Error, seal::Place, secret::Secret, time::now};
 
 /// SHA-256 as base64url: the PKCE code challenge of a verifier (RFC 7636).
 pub fn code_challenge(verifier: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(verifier))
+}
+
+/// What is stored of an OAuth state: its SHA-256 in hexadecimal.
+pub fn state_hash(state: &str) -> String {
+    Sha256::digest(state).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Where a sealed PKCE verifier belongs.
+pub fn verifier_place(user_id: Uuid) -> Place {
+    Place {
+        table: "zoom_oauth_states",
+        user_id,
+        column: "sealed_verifier",
+    }
 }
 
 /// What revoking a token came to.
@@ -31,7 +46,7 @@ impl Zoom<'_> {
     ///
     /// # Errors
     /// [`Error::Internal`] when the configured address is none.
-    pub fn consent_url(&self, state: &str, verifier: &str) -> Result<Url, Error> {
+    pub fn consent_url(&self, state: &str, verifier: &Secret<String>) -> Result<String, Error> {
         let mut url = Url::parse(&format!("{}/authorize", self.app.oauth_url))
             .map_err(|_| Error::Internal("ZOOM_OAUTH_URL is not a URL"))?;
         url.query_pairs_mut()
@@ -39,9 +54,9 @@ impl Zoom<'_> {
             .append_pair("client_id", &self.app.client_id)
             .append_pair("redirect_uri", self.redirect_uri())
             .append_pair("state", state)
-            .append_pair("code_challenge", &code_challenge(verifier))
+            .append_pair("code_challenge", &code_challenge(verifier.expose()))
             .append_pair("code_challenge_method", "S256");
-        Ok(url)
+        Ok(url.into())
     }
 
     /// Exchanges an authorization code. A code works once: this is never retried.
@@ -61,8 +76,9 @@ impl Zoom<'_> {
         judge(&reply, now())
     }
 
-    /// Spends a refresh token for new tokens. Only [`super::connection`] calls this, under the lease.
-    pub(super) async fn refresh(&self, refresh_token: &Secret<String>) -> TokenVerdict {
+    /// Spends a refresh token for new tokens. Only its one holder may: under the lease in [`super::connection`], or
+    /// after a disconnect took the token out of everybody else's reach.
+    pub async fn refresh(&self, refresh_token: &Secret<String>) -> TokenVerdict {
         let reply = self
             .post(
                 "token_refresh",

@@ -1,0 +1,239 @@
+//! What a host sends to create a session, parsed into values that cannot be invalid.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use shared::{
+    call::Call,
+    error::Error,
+    input::{self, Fields},
+};
+use uuid::Uuid;
+
+/// The host counts as one of them.
+const MAX_PEOPLE: u64 = 5;
+/// A start may lie this far back: the host's clock, and "now" on a slow connection.
+const START_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
+/// No start lies further ahead.
+const LONGEST_AHEAD: TimeDelta = TimeDelta::days(5 * 365);
+
+/// Who provides the video call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Provider {
+    /// A meeting in the host's Zoom account.
+    Zoom,
+    /// The host's own link.
+    External,
+}
+
+/// A session that can be created, as far as can be told without the database.
+#[derive(Debug, Serialize)]
+pub struct NewSession {
+    /// 1 to 200 characters.
+    pub title: String,
+    /// At most 2,000 characters.
+    pub description: String,
+    /// Not in the past.
+    pub scheduled_start: DateTime<Utc>,
+    /// IANA name; the database knows which ones there are.
+    pub timezone: String,
+    /// 30, 45 or 60.
+    pub duration_minutes: u64,
+    /// 2 to 5, the host included.
+    pub max_participants: u64,
+    /// Without the host, each once.
+    pub participant_ids: Vec<Uuid>,
+    /// Zoom unless said otherwise.
+    pub provider: Provider,
+    /// The host's own link, for an external session only.
+    pub join_url: Option<String>,
+}
+
+impl NewSession {
+    /// Parses a request body.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`] with everything that is wrong.
+    pub fn parse(mut fields: Fields, now: DateTime<Utc>) -> Result<Self, Error> {
+        let title = fields.required("title", input::text(1, 200));
+        let description = fields.optional("description", input::long_text(2_000));
+        let scheduled_start = fields.required("scheduled_start", |value| start(value, now));
+        let timezone = fields.optional("timezone", input::text(1, 64));
+        let duration_minutes = fields.required("duration_minutes", duration);
+        let max_participants = fields.required("max_participants", people);
+        let participant_ids = fields.optional("participant_ids", participants);
+        let provider = fields.optional("provider", provider).unwrap_or(Provider::Zoom);
+        let join_url = match provider {
+            Provider::External => fields.required("join_url", input::https_link),
+            Provider::Zoom => fields.optional("join_url", |_| {
+                Err::<String, _>("is given by Zoom; leave it out".to_owned())
+            }),
+        };
+        let participant_ids = participant_ids.unwrap_or_default();
+        let invited = u64::try_from(participant_ids.len()).unwrap_or(u64::MAX);
+        if max_participants.is_some_and(|most| invited.saturating_add(1) > most) {
+            fields.refuse(
+                "participant_ids",
+                "are more people than max_participants allows, the host included",
+            );
+        }
+        fields.finish()?;
+        match (title, scheduled_start, duration_minutes, max_participants) {
+            (Some(title), Some(scheduled_start), Some(duration_minutes), Some(max_participants)) => Ok(Self {
+                title,
+                description: description.unwrap_or_default(),
+                scheduled_start,
+                timezone: timezone.unwrap_or_else(|| "UTC".to_owned()),
+                duration_minutes,
+                max_participants,
+                participant_ids,
+                provider,
+                join_url,
+            }),
+            _ => Err(Error::Internal("a required field was neither parsed nor refused")),
+        }
+    }
+
+    /// SHA-256 of the parsed request in hexadecimal: two requests with one idempotency key must have the same.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when it cannot be written as JSON.
+    pub fn hash(&self) -> Result<String, Error> {
+        let json = serde_json::to_vec(self).map_err(|_| Error::Internal("a session is not JSON"))?;
+        Ok(Sha256::digest(json).iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+/// The `Idempotency-Key` header: 1 to 255 visible ASCII characters, where it is given.
+///
+/// # Errors
+/// [`Error::InvalidRequest`] for any other.
+pub fn idempotency_key<'a>(call: &'a Call<'_>) -> Result<Option<&'a str>, Error> {
+    let Some(key) = call.raw_header("idempotency-key") else {
+        return Ok(None);
+    };
+    std::str::from_utf8(key)
+        .ok()
+        .filter(|key| (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()))
+        .map(Some)
+        .ok_or_else(|| Error::field("idempotency-key", "must have 1 to 255 visible ASCII characters"))
+}
+
+fn start(value: &Value, now: DateTime<Utc>) -> Result<DateTime<Utc>, String> {
+    let start = input::instant(value)?;
+    let ahead = start.signed_duration_since(now);
+    if ahead < -START_TOLERANCE {
+        Err("must not be in the past".to_owned())
+    } else if ahead > LONGEST_AHEAD {
+        Err("must not be more than five years ahead".to_owned())
+    } else {
+        Ok(start)
+    }
+}
+
+fn duration(value: &Value) -> Result<u64, String> {
+    match input::whole_number(value)? {
+        minutes @ (30 | 45 | 60) => Ok(minutes),
+        _ => Err("must be 30, 45 or 60".to_owned()),
+    }
+}
+
+fn people(value: &Value) -> Result<u64, String> {
+    match input::whole_number(value)? {
+        people @ 2..=MAX_PEOPLE => Ok(people),
+        _ => Err(format!("must be 2 to {MAX_PEOPLE}, the host included")),
+    }
+}
+
+fn participants(value: &Value) -> Result<Vec<Uuid>, String> {
+    let mut ids = input::uuids(100)(value)?;
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
+}
+
+fn provider(value: &Value) -> Result<Provider, String> {
+    match value.as_str() {
+        Some("zoom") => Ok(Provider::Zoom),
+        Some("external") => Ok(Provider::External),
+        _ => Err("must be zoom or external".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const NOW: &str = "2026-03-01T12:00:00Z";
+
+    fn parse(changes: Value) -> Result<NewSession, Vec<String>> {
+        let mut body = json!({
+            "title": "Check-in", "scheduled_start": "2026-03-02T17:00:00+01:00",
+            "duration_minutes": 45, "max_participants": 3,
+        });
+        for (name, value) in changes.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        let Value::Object(fields) = body else { unreachable!() };
+        NewSession::parse(Fields::new(fields), NOW.parse().unwrap()).map_err(|error| match error {
+            Error::InvalidRequest(fields) => fields.into_keys().collect(),
+            other => panic!("{other:?}"),
+        })
+    }
+
+    #[test]
+    fn a_session_needs_little() {
+        let session = parse(json!({})).unwrap();
+        assert_eq!(session.scheduled_start.to_rfc3339(), "2026-03-02T16:00:00+00:00");
+        assert_eq!((session.timezone.as_str(), session.provider), ("UTC", Provider::Zoom));
+    }
+
+    #[test]
+    fn bad_values_are_named() {
+        let ids = |count: u128| (0..count).map(Uuid::from_u128).collect::<Vec<_>>();
+        for (changes, field) in [
+            (json!({"title": ""}), "title"),
+            (json!({"title": "x".repeat(201)}), "title"),
+            (json!({"title": null}), "title"),
+            (json!({"description": "x".repeat(2_001)}), "description"),
+            (json!({"scheduled_start": "2026-03-01T11:54:59Z"}), "scheduled_start"),
+            (json!({"scheduled_start": "2099-03-01T11:00:00Z"}), "scheduled_start"),
+            (json!({"scheduled_start": "tomorrow"}), "scheduled_start"),
+            (json!({"duration_minutes": 31}), "duration_minutes"),
+            (json!({"duration_minutes": "45"}), "duration_minutes"),
+            (json!({"max_participants": 1}), "max_participants"),
+            (json!({"max_participants": 6}), "max_participants"),
+            (json!({"participant_ids": ids(3)}), "participant_ids"),
+            (json!({"participant_ids": "x"}), "participant_ids"),
+            (json!({"provider": "teams"}), "provider"),
+            (json!({"provider": "external"}), "join_url"),
+            (
+                json!({"provider": "external", "join_url": "http://a.example"}),
+                "join_url",
+            ),
+            (json!({"join_url": "https://a.example"}), "join_url"),
+            (json!({"status": "ended"}), "status"),
+        ] {
+            assert_eq!(parse(changes.clone()).unwrap_err(), [field], "{changes}");
+        }
+    }
+
+    #[test]
+    fn equal_requests_have_equal_hashes() {
+        let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let hash = |changes| parse(changes).unwrap().hash().unwrap();
+        assert_eq!(
+            hash(json!({"participant_ids": [one, two]})),
+            hash(json!({"participant_ids": [two, one, two]}))
+        );
+        assert_eq!(
+            hash(json!({})),
+            hash(json!({"title": " Check-in ", "scheduled_start": "2026-03-02T16:00:00Z"}))
+        );
+        assert_ne!(hash(json!({})), hash(json!({"title": "Other"})));
+    }
+}
