@@ -1,1 +1,16 @@
-//! The local stack.
+//! The local stack: PostgreSQL, PostgREST and the edge functions for real, and the parts that stand in for the rest of the
+//! platform (gateway and sign-in) and for Zoom. `cargo xtask dev` and the tests run the same.
+
+mod auth_issuer;
+mod gateway;
+mod places;
+mod postgres;
+mod postgrest;
+mod processes;
+mod stack;
+
+pub use auth_issuer::Issuer;
+pub use gateway::{Caller, Gateway, LoggedRequest};
+pub use places::repository;
+pub use processes::Output;
+pub use stack::{SignedIn, Stack, StackOptions};
