@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn everything_wrong_is_told_at_once() {
         let Value::Object(given) = json!({"title": "", "count": 1, "extra": 1}) else {
-            unreachable!()
+            panic!("an object")
         };
         let mut fields = Fields::new(given);
         fields.required("title", text(1, 5));

@@ -178,7 +178,9 @@ mod tests {
         for (name, value) in changes.as_object().unwrap() {
             body[name] = value.clone();
         }
-        let Value::Object(fields) = body else { unreachable!() };
+        let Value::Object(fields) = body else {
+            panic!("an object")
+        };
         NewSession::parse(Fields::new(fields), NOW.parse().unwrap()).map_err(|error| match error {
             Error::InvalidRequest(fields) => fields.into_keys().collect(),
             other => panic!("{other:?}"),

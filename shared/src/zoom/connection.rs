@@ -175,12 +175,7 @@ impl Zoom<'_> {
     ///
     /// # Errors
     /// As [`crate::db::Database::rpc`].
-    pub async fn connection(
-        &self,
-        user_id: Uuid,
-        min_seconds: u32,
-        refused: Option<i64>,
-    ) -> Result<Connection, Error> {
+    pub async fn connection(&self, user_id: Uuid, min_seconds: u32, refused: Option<i64>) -> Result<Connection, Error> {
         self.db
             .rpc(
                 "zoom_refresh_begin",

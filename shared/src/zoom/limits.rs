@@ -32,24 +32,35 @@ impl RateLimit {
         let daily = named("x-ratelimit-type").eq_ignore_ascii_case("daily-limit")
             || message.to_ascii_lowercase().contains("daily");
         let said = parse_retry_after(named(header::RETRY_AFTER.as_str()), now);
-        let until = said.unwrap_or_else(|| if daily { next_midnight(now) } else { now + DEFAULT_WAIT });
+        let until = said.unwrap_or_else(|| {
+            if daily {
+                next_midnight(now)
+            } else {
+                after(now, DEFAULT_WAIT)
+            }
+        });
         Self {
-            until: until.clamp(now, now + LONGEST_WAIT),
+            until: until.clamp(now, after(now, LONGEST_WAIT)),
             daily,
         }
     }
 }
 
+/// `now + wait`, or the end of time where a header asks for more than that.
+fn after(now: DateTime<Utc>, wait: TimeDelta) -> DateTime<Utc> {
+    now.checked_add_signed(wait).unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
 fn parse_retry_after(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let instant = DateTime::parse_from_rfc3339(text).map(|instant| instant.to_utc());
-    let seconds = || Some(now + TimeDelta::try_seconds(text.parse().ok()?)?);
+    let seconds = || Some(after(now, TimeDelta::try_seconds(text.parse().ok()?)?));
     instant.ok().or_else(seconds)
 }
 
 fn next_midnight(now: DateTime<Utc>) -> DateTime<Utc> {
     now.date_naive()
         .checked_add_days(Days::new(1))
-        .map_or(now + LONGEST_WAIT, |day| day.and_time(NaiveTime::MIN).and_utc())
+        .map_or(after(now, LONGEST_WAIT), |day| day.and_time(NaiveTime::MIN).and_utc())
 }
 
 #[cfg(test)]
@@ -95,6 +106,11 @@ mod tests {
             "an instant years ahead"
         );
         assert_eq!(read(Some("soon"), ""), (2, false));
+        assert_eq!(
+            read(Some("9000000000000000"), ""),
+            (24 * 3600, false),
+            "beyond the end of time"
+        );
     }
 
     proptest! {
