@@ -188,7 +188,8 @@ impl Call<'_> {
         }
     }
 
-    fn set_caller(&self, caller: Value) {
+    /// Says in the log line what kind of caller this is: a kind and ids, nothing else.
+    pub fn set_caller(&self, caller: Value) {
         *self.caller.lock().unwrap_or_else(PoisonError::into_inner) = caller;
     }
 }

@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use chrono::TimeDelta;
 use http::HeaderValue;
 use reqwest::Url;
 
@@ -31,6 +32,9 @@ pub struct Config {
     zoom: Option<ZoomApp>,
     webhook_secret: Option<Secret<String>>,
     app_redirect_uri: Option<Url>,
+    /// `ZOOM_WEBHOOK_MAX_AGE_SECONDS`: older events are refused; 2 hours by default, since Zoom's last retry comes after
+    /// about 85 minutes.
+    pub webhook_max_age: TimeDelta,
     /// `APP_INVITE_URI`: the page that takes invite links; without it sessions carry no `invite_url`.
     pub app_invite_uri: Option<Url>,
     /// `ALLOWED_ORIGINS`: origins that browsers may call from, comma separated; `*` by default.
@@ -138,6 +142,9 @@ impl Config {
         let app_redirect_uri = needs
             .contains(&Need::AppRedirect)
             .then(|| reader.required("APP_REDIRECT_URI", any_url));
+        let webhook_max_age = reader
+            .optional("ZOOM_WEBHOOK_MAX_AGE_SECONDS", seconds)
+            .unwrap_or(TimeDelta::hours(2));
         let app_invite_uri = reader.optional("APP_INVITE_URI", any_url);
         let allowed_origins = reader
             .optional("ALLOWED_ORIGINS", origins)
@@ -147,6 +154,7 @@ impl Config {
                 supabase,
                 zoom: zoom.flatten(),
                 webhook_secret: webhook_secret.flatten().map(Secret::new),
+                webhook_max_age,
                 app_redirect_uri: app_redirect_uri.flatten(),
                 app_invite_uri,
                 allowed_origins,
@@ -261,6 +269,14 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
 
 fn not_empty(text: &str) -> Result<String, &'static str> {
     Ok(text.to_owned())
+}
+
+fn seconds(text: &str) -> Result<TimeDelta, &'static str> {
+    text.parse()
+        .ok()
+        .filter(|seconds| (60..=86_400).contains(seconds))
+        .and_then(TimeDelta::try_seconds)
+        .ok_or("is not a number of seconds from 60 to 86400")
 }
 
 fn any_url(text: &str) -> Result<Url, &'static str> {

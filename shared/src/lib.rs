@@ -24,6 +24,7 @@ pub mod db;
 #[cfg(target_arch = "wasm32")]
 pub mod edge;
 pub mod error;
+pub mod hash;
 pub mod input;
 pub mod random;
 pub mod seal;

@@ -3,10 +3,10 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use shared::{
     call::Call,
     error::Error,
+    hash::sha256_hex,
     input::{self, Fields},
 };
 use uuid::Uuid;
@@ -102,7 +102,7 @@ impl NewSession {
     /// [`Error::Internal`] when it cannot be written as JSON.
     pub fn hash(&self) -> Result<String, Error> {
         let json = serde_json::to_vec(self).map_err(|_| Error::Internal("a session is not JSON"))?;
-        Ok(Sha256::digest(json).iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(sha256_hex(json))
     }
 }
 

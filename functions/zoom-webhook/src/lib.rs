@@ -1,1 +1,73 @@
-//! zoom-webhook
+//! `POST zoom-webhook`: Zoom tells what happened to meetings and to the app's installations.
+//!
+//! The signature is checked over the raw body, the event reduced to what counts, and applied by `webhook_receive` in one
+//! transaction: once, however often and in whatever order events come. Zoom gets its 200 when that is done and a 5xx
+//! when it could not be, so that it delivers again.
+
+mod event;
+mod signature;
+
+use http::Method;
+use serde_json::{json, Value};
+use shared::{
+    call::{json_answer, Answer, Call, Endpoint},
+    config::Need,
+    error::Error,
+    hash::sha256_hex,
+    time::now,
+};
+
+use crate::event::{Change, Envelope, Event};
+
+/// This function.
+pub static ENDPOINT: Endpoint = Endpoint {
+    name: "zoom-webhook",
+    method: Method::POST,
+    needs: &[Need::Webhook],
+};
+
+/// Takes one event.
+///
+/// # Errors
+/// [`Error::Unauthorized`] for a forged or stale event, and those of every function.
+pub async fn handle(call: &Call<'_>) -> Result<Answer, Error> {
+    let secret = call.config.webhook_secret()?;
+    signature::check(
+        secret,
+        call.header("x-zm-signature"),
+        call.header("x-zm-request-timestamp"),
+        call.raw_body(),
+        call.config.webhook_max_age,
+        now(),
+    )?;
+    call.set_caller(json!({"kind": "zoom"}));
+    let envelope: Envelope = serde_json::from_slice(call.raw_body()).map_err(|_| Error::InvalidJson)?;
+    let (name, happened_at) = (envelope.event.clone(), envelope.event_ts);
+    match envelope.into_event().ok_or(Error::InvalidJson)? {
+        Event::UrlValidation { plain_token } => {
+            let encrypted_token = signature::sign_token(secret, &plain_token)?;
+            json_answer(&json!({"plainToken": plain_token, "encryptedToken": encrypted_token}))
+        }
+        Event::Change(change) => json_answer(&receive(call, &name, happened_at, &change).await?),
+        Event::Unknown => json_answer(&json!({"outcome": "ignored"})),
+    }
+}
+
+/// Applies the event. A delivery is known by its body's hash: Zoom repeats the very same text.
+async fn receive(call: &Call<'_>, event: &str, event_ts: i64, details: &Change) -> Result<Value, Error> {
+    let event_id = sha256_hex(call.raw_body());
+    call.db
+        .rpc(
+            "webhook_receive",
+            &json!({"event_id": event_id, "event": event, "event_ts": event_ts, "details": details}),
+        )
+        .await
+}
+
+#[cfg(target_arch = "wasm32")]
+mod entry {
+    #[worker::event(fetch)]
+    async fn fetch(request: worker::Request, env: worker::Env, _: worker::Context) -> worker::Result<worker::Response> {
+        shared::edge::serve(request, env, &super::ENDPOINT, super::handle).await
+    }
+}

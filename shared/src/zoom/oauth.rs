@@ -11,7 +11,7 @@ use super::{
     verdict::{judge, TokenVerdict},
     NoReply, Reply, Zoom,
 };
-use crate::{error::Error, seal::Place, secret::Secret, time::now};
+use crate::{error::Error, hash::sha256_hex, seal::Place, secret::Secret, time::now};
 
 /// SHA-256 as base64url: the PKCE code challenge of a verifier (RFC 7636).
 pub fn code_challenge(verifier: &str) -> String {
@@ -20,7 +20,7 @@ pub fn code_challenge(verifier: &str) -> String {
 
 /// What is stored of an OAuth state: its SHA-256 in hexadecimal.
 pub fn state_hash(state: &str) -> String {
-    Sha256::digest(state).iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256_hex(state)
 }
 
 /// Where a sealed PKCE verifier belongs.
