@@ -14,12 +14,14 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use base64::prelude::{Engine, BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use chrono::Utc;
+use ring::hmac;
 use ring::rand::SystemRandom;
 use ring::signature::{
     EcdsaKeyPair, KeyPair, UnparsedPublicKey, ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING,
 };
-use ring::hmac;
+use serde::Deserialize;
 use serde_json::{json, Value};
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::postgres::Postgres;
@@ -65,7 +67,11 @@ impl SigningKey {
 
     fn token(&self, key_id: &str, claims: &Value) -> Result<String> {
         let signed = signed_part(&json!({"alg": "ES256", "kid": key_id, "typ": "JWT"}), claims);
-        let signature = self.pair.sign(&self.random, signed.as_bytes()).ok().context("signing")?;
+        let signature = self
+            .pair
+            .sign(&self.random, signed.as_bytes())
+            .ok()
+            .context("signing")?;
         Ok(format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature)))
     }
 
@@ -187,7 +193,10 @@ impl Issuer {
             0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
         ];
         der.extend(self.key.public());
-        format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", BASE64_STANDARD.encode(der))
+        format!(
+            "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
+            BASE64_STANDARD.encode(der)
+        )
     }
 
     /// The claims of a token that we signed and that has not expired.
@@ -210,7 +219,9 @@ impl Issuer {
         claims["user_metadata"] = user["user_metadata"].clone();
         claims["session_id"] = json!(session_id);
         let refresh_token = random_text()?;
-        self.sessions().refresh_tokens.insert(refresh_token.clone(), (user_id, session_id));
+        self.sessions()
+            .refresh_tokens
+            .insert(refresh_token.clone(), (user_id, session_id));
         Ok(Json(json!({
             "access_token": self.token(&claims)?,
             "token_type": "bearer",
@@ -226,11 +237,20 @@ impl Issuer {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The user whom `condition` on `auth.users` (with two parameters) selects, as the API shows a user.
-    async fn find_user(&self, condition: &str, first: &str, second: &str) -> Result<Option<Value>> {
+    async fn user_by_password(&self, email: &str, password: &str) -> Result<Option<Value>> {
+        let matches = "email = lower($1) and encrypted_password = extensions.crypt($2, encrypted_password)";
+        self.user_where(matches, &[&email, &password]).await
+    }
+
+    async fn user_by_id(&self, id: Uuid) -> Result<Option<Value>> {
+        self.user_where("id = $1", &[&id]).await
+    }
+
+    /// A user as the API shows one.
+    async fn user_where(&self, condition: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Option<Value>> {
         let client = self.database.connect("supabase_admin").await?;
-        let query = format!("select to_jsonb(u) from auth.users u where {condition}");
-        let row = client.query_opt(&query, &[&first, &second]).await?;
+        let query = format!("select to_jsonb(users) from auth.users where {condition}");
+        let row = client.query_opt(&query, values).await?;
         Ok(row.map(|row| {
             let user: Value = row.get(0);
             json!({
@@ -255,144 +275,146 @@ impl Issuer {
 /// 24 random bytes as text, for keys and tokens.
 pub(crate) fn random_text() -> Result<String> {
     let mut bytes = [0; 24];
-    ring::rand::SecureRandom::fill(&SystemRandom::new(), &mut bytes).ok().context("random bytes")?;
+    ring::rand::SecureRandom::fill(&SystemRandom::new(), &mut bytes)
+        .ok()
+        .context("random bytes")?;
     Ok(BASE64_URL_SAFE_NO_PAD.encode(bytes))
 }
 
 /// The routes under `/auth/v1`.
 pub(crate) fn router(issuer: Arc<Issuer>) -> Router {
     Router::new()
-        .route("/.well-known/jwks.json", get(|State(issuer): State<Arc<Issuer>>| async move { Json(issuer.jwks()) }))
+        .route("/.well-known/jwks.json", get(jwks))
         .route("/token", post(token))
         .route("/user", get(user))
         .route("/logout", post(logout))
-        .fallback(|| async { error(StatusCode::NOT_FOUND, "not_found", "The local stack has no such Auth endpoint") })
+        .fallback(|| async {
+            Refusal(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "No such endpoint in the local stack".into(),
+            )
+        })
         .with_state(issuer)
 }
 
-fn error(status: StatusCode, code: &str, message: &str) -> Response {
-    let body = json!({"code": status.as_u16(), "error_code": code, "msg": message});
-    (status, Json(body)).into_response()
-}
+/// An error as Supabase Auth words it: status, code, message.
+struct Refusal(StatusCode, &'static str, String);
 
-/// A fault of our own, shown whole: this is a developer's machine.
-struct Fault(anyhow::Error);
-
-impl<E: Into<anyhow::Error>> From<E> for Fault {
+impl<E: Into<anyhow::Error>> From<E> for Refusal {
+    /// A fault of our own, shown whole: this is a developer's machine.
     fn from(error: E) -> Self {
-        Self(error.into())
+        let message = format!("{:#}", error.into());
+        Self(StatusCode::INTERNAL_SERVER_ERROR, "unexpected_failure", message)
     }
 }
 
-impl IntoResponse for Fault {
+impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        error(StatusCode::INTERNAL_SERVER_ERROR, "unexpected_failure", &format!("{:#}", self.0))
+        let Self(status, code, message) = self;
+        let body = json!({"code": status.as_u16(), "error_code": code, "msg": message});
+        (status, Json(body)).into_response()
     }
+}
+
+async fn jwks(State(issuer): State<Arc<Issuer>>) -> Json<Value> {
+    Json(issuer.jwks())
 }
 
 async fn token(
     State(issuer): State<Arc<Issuer>>,
     Query(query): Query<HashMap<String, String>>,
     Json(body): Json<Value>,
-) -> Result<Response, Fault> {
+) -> Result<Json<Value>, Refusal> {
     let text = |name: &str| body[name].as_str().unwrap_or_default();
+    let refused = |code, message: &str| Refusal(StatusCode::BAD_REQUEST, code, message.to_owned());
     match query.get("grant_type").map(String::as_str) {
         Some("password") => {
-            let matches = "u.email = lower($1) and u.encrypted_password = extensions.crypt($2, u.encrypted_password)";
-            match issuer.find_user(matches, text("email"), text("password")).await? {
-                Some(user) => Ok(issuer.session(&user, Uuid::new_v4())?.into_response()),
-                None => Ok(error(StatusCode::BAD_REQUEST, "invalid_credentials", "Invalid login credentials")),
-            }
+            let user = issuer.user_by_password(text("email"), text("password")).await?;
+            let user = user.ok_or_else(|| refused("invalid_credentials", "Invalid login credentials"))?;
+            Ok(issuer.session(&user, Uuid::new_v4())?)
         }
         Some("refresh_token") => {
-            let known = issuer.sessions().refresh_tokens.remove(text("refresh_token"));
-            let user = match known {
-                Some((user_id, session_id)) => issuer
-                    .find_user("u.id = $1::text::uuid and $2 = ''", &user_id.to_string(), "")
-                    .await?
-                    .map(|user| (user, session_id)),
-                None => None,
-            };
-            match user {
-                Some((user, session_id)) => Ok(issuer.session(&user, session_id)?.into_response()),
-                None => Ok(error(
-                    StatusCode::BAD_REQUEST,
+            let unknown = || {
+                refused(
                     "refresh_token_not_found",
                     "Invalid Refresh Token: Refresh Token Not Found",
-                )),
-            }
+                )
+            };
+            let spent = issuer.sessions().refresh_tokens.remove(text("refresh_token"));
+            let (user_id, session_id) = spent.ok_or_else(unknown)?;
+            let user = issuer.user_by_id(user_id).await?.ok_or_else(unknown)?;
+            Ok(issuer.session(&user, session_id)?)
         }
-        _ => Ok(error(StatusCode::BAD_REQUEST, "invalid_grant", "unsupported_grant_type")),
+        _ => Err(refused("invalid_grant", "unsupported_grant_type")),
     }
 }
 
-/// The claims of the token that the request carries, unless its session has ended.
-fn caller(issuer: &Issuer, headers: &HeaderMap) -> Result<Value, Response> {
-    let bearer = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "));
-    let Some(bearer) = bearer else {
-        return Err(error(
-            StatusCode::UNAUTHORIZED,
-            "no_authorization",
-            "This endpoint requires a valid Bearer token",
-        ));
-    };
-    let Some(claims) = issuer.verify(bearer) else {
-        return Err(error(StatusCode::FORBIDDEN, "bad_jwt", "invalid JWT: unable to parse or verify signature"));
-    };
-    let ended = issuer.sessions().ended.iter().any(|id| claims["session_id"] == json!(id));
-    if ended {
-        return Err(error(
-            StatusCode::FORBIDDEN,
-            "session_not_found",
-            "Session from session_id claim in JWT does not exist",
-        ));
-    }
-    Ok(claims)
-}
-
-async fn user(State(issuer): State<Arc<Issuer>>, headers: HeaderMap) -> Result<Response, Fault> {
-    let claims = match caller(&issuer, &headers) {
-        Ok(claims) => claims,
-        Err(refused) => return Ok(refused),
-    };
-    let id = claims["sub"].as_str().unwrap_or_default();
-    match issuer.find_user("u.id::text = $1 and $2 = ''", id, "").await? {
-        Some(user) => Ok(Json(user).into_response()),
-        None => Ok(error(
-            StatusCode::FORBIDDEN,
-            "user_not_found",
-            "User from sub claim in JWT does not exist",
-        )),
-    }
+async fn user(State(issuer): State<Arc<Issuer>>, headers: HeaderMap) -> Result<Json<Value>, Refusal> {
+    let caller = Caller::identify(&issuer, &headers)?;
+    let user = issuer.user_by_id(caller.sub).await?;
+    user.map(Json).ok_or_else(|| {
+        let message = "User from sub claim in JWT does not exist";
+        Refusal(StatusCode::FORBIDDEN, "user_not_found", message.to_owned())
+    })
 }
 
 async fn logout(
     State(issuer): State<Arc<Issuer>>,
     Query(query): Query<HashMap<String, String>>,
     headers: HeaderMap,
-) -> Response {
-    let claims = match caller(&issuer, &headers) {
-        Ok(claims) => claims,
-        Err(refused) => return refused,
-    };
-    let same = |id: &Uuid, claim: &str| claims[claim] == json!(id);
+) -> Result<StatusCode, Refusal> {
+    let caller = Caller::identify(&issuer, &headers)?;
     let scope = query.get("scope").map_or("global", String::as_str);
     let mut sessions = issuer.sessions();
     let mut ended = Vec::new();
-    sessions.refresh_tokens.retain(|_, (user, session)| {
+    sessions.refresh_tokens.retain(|_, (user_id, session_id)| {
         let ends = match scope {
-            "local" => same(session, "session_id"),
-            "others" => same(user, "sub") && !same(session, "session_id"),
-            _ => same(user, "sub"),
+            "local" => *session_id == caller.session_id,
+            "others" => *user_id == caller.sub && *session_id != caller.session_id,
+            _ => *user_id == caller.sub,
         };
         if ends {
-            ended.push(*session);
+            ended.push(*session_id);
         }
         !ends
     });
     sessions.ended.extend(ended);
-    StatusCode::NO_CONTENT.into_response()
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Who a request with a valid access token comes from.
+#[derive(Deserialize)]
+struct Caller {
+    sub: Uuid,
+    session_id: Uuid,
+}
+
+impl Caller {
+    fn identify(issuer: &Issuer, headers: &HeaderMap) -> Result<Self, Refusal> {
+        let bearer = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.strip_prefix("Bearer "));
+        let Some(bearer) = bearer else {
+            let message = "This endpoint requires a valid Bearer token";
+            return Err(Refusal(
+                StatusCode::UNAUTHORIZED,
+                "no_authorization",
+                message.to_owned(),
+            ));
+        };
+        let claims = issuer
+            .verify(bearer)
+            .and_then(|claims| serde_json::from_value::<Self>(claims).ok());
+        let Some(caller) = claims else {
+            let message = "invalid JWT: unable to parse or verify signature";
+            return Err(Refusal(StatusCode::FORBIDDEN, "bad_jwt", message.to_owned()));
+        };
+        if issuer.sessions().ended.contains(&caller.session_id) {
+            let message = "Session from session_id claim in JWT does not exist";
+            return Err(Refusal(StatusCode::FORBIDDEN, "session_not_found", message.to_owned()));
+        }
+        Ok(caller)
+    }
 }

@@ -162,7 +162,9 @@ fn router(shared: &Arc<Shared>) -> Router {
     Router::new()
         .merge(api)
         .route("/functions/v1/{*path}", any(functions))
-        .fallback_service(ServeDir::new(places::repository().join("app")).fallback(any(about).with_state(shared.clone())))
+        .fallback_service(
+            ServeDir::new(places::repository().join("app")).fallback(any(about).with_state(shared.clone())),
+        )
         .layer(middleware::from_fn_with_state(shared.clone(), record))
         .with_state(shared.clone())
 }
@@ -257,7 +259,12 @@ async fn check_key(State(shared): State<Arc<Shared>>, mut request: Request, next
 async fn rest(State(shared): State<Arc<Shared>>, mut request: Request) -> Response {
     let uri = request.uri();
     let path = uri.path().strip_prefix("/rest/v1").unwrap_or_default();
-    let query: Vec<_> = uri.query().unwrap_or_default().split('&').filter(|p| !p.starts_with("apikey=")).collect();
+    let query: Vec<_> = uri
+        .query()
+        .unwrap_or_default()
+        .split('&')
+        .filter(|p| !p.starts_with("apikey="))
+        .collect();
     let path = format!("/{}?{}", path.trim_start_matches('/'), query.join("&"));
     let headers = request.headers_mut();
     headers.remove("apikey");
@@ -288,23 +295,29 @@ async fn functions(State(shared): State<Arc<Shared>>, request: Request) -> Respo
 }
 
 fn bad_gateway(error: &anyhow::Error) -> Response {
-    refusal(StatusCode::BAD_GATEWAY, "An upstream service broke off", &format!("{error:#}"))
+    refusal(
+        StatusCode::BAD_GATEWAY,
+        "An upstream service broke off",
+        &format!("{error:#}"),
+    )
 }
 
 /// Passes a request on to `address`, both bodies streamed. The path stays the same unless another is given, and so does the
 /// header `Host`.
-async fn forward(
-    shared: &Shared,
-    mut request: Request,
-    address: SocketAddr,
-    path: Option<String>,
-) -> Result<Response> {
+async fn forward(shared: &Shared, mut request: Request, address: SocketAddr, path: Option<String>) -> Result<Response> {
     let path = match path {
         Some(path) => PathAndQuery::try_from(path)?,
-        None => request.uri().path_and_query().cloned().context("a request has a path")?,
+        None => request
+            .uri()
+            .path_and_query()
+            .cloned()
+            .context("a request has a path")?,
     };
     if !request.headers().contains_key(header::HOST) {
-        let host = request.uri().authority().map_or(shared.parts.authority.as_str(), Authority::as_str);
+        let host = request
+            .uri()
+            .authority()
+            .map_or(shared.parts.authority.as_str(), Authority::as_str);
         let host = HeaderValue::try_from(host)?;
         request.headers_mut().insert(header::HOST, host);
     }
@@ -314,7 +327,12 @@ async fn forward(
         .path_and_query(path)
         .build()?;
     let headers = request.headers_mut();
-    for hop_by_hop in [header::CONNECTION, header::TE, header::TRANSFER_ENCODING, header::UPGRADE] {
+    for hop_by_hop in [
+        header::CONNECTION,
+        header::TE,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+    ] {
         headers.remove(hop_by_hop);
     }
     let mut response = shared.client.request(request).await?;
@@ -353,13 +371,26 @@ async fn egress(shared: Arc<Shared>, router: Router, mut request: Request) -> Re
         return Ok(response?);
     }
     let log = |outcome: &str, request: &(String, String)| {
-        shared.parts.logs.line("egress", &format!("{} {} {outcome}", request.0, request.1));
+        shared
+            .parts
+            .logs
+            .line("egress", &format!("{} {} {outcome}", request.0, request.1));
     };
     let line = (
         request.method().to_string(),
-        request.uri().to_string().split('?').next().unwrap_or_default().to_owned(),
+        request
+            .uri()
+            .to_string()
+            .split('?')
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
     );
-    let zoom = shared.parts.zoom.as_ref().filter(|zoom| !secure && target.as_ref() == Some(zoom));
+    let zoom = shared
+        .parts
+        .zoom
+        .as_ref()
+        .filter(|zoom| !secure && target.as_ref() == Some(zoom));
     let Some(zoom) = zoom else {
         log("refused: not the gateway, not the Zoom simulator", &line);
         bail!("{} is out of bounds", line.1);
@@ -381,9 +412,10 @@ async fn about(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
     if uri.path() != "/" {
         return refusal(StatusCode::NOT_FOUND, "There is nothing at this address", "Try /");
     }
-    let zoom = shared.parts.zoom.as_ref().map(|zoom| {
-        format!("<li><a href=\"http://{zoom}/\">Zoom simulator</a>: what stands in for Zoom here</li>")
-    });
+    let zoom =
+        shared.parts.zoom.as_ref().map(|zoom| {
+            format!("<li><a href=\"http://{zoom}/\">Zoom simulator</a>: what stands in for Zoom here</li>")
+        });
     Html(format!(
         "<!doctype html><html lang=en><meta charset=utf-8><title>Video Sessions: local stack</title>\
          <h1>Video Sessions: local stack</h1><p>This is the API that a client of the project sees.</p>\

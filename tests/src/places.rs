@@ -34,9 +34,9 @@ pub(crate) fn we_are_root() -> bool {
 
 /// Whether an account without any rights can reach `path` through the directories above it.
 pub(crate) fn open_to_all(path: &Path) -> bool {
-    path.ancestors().skip(1).all(|dir| {
-        dir.as_os_str().is_empty() || fs::metadata(dir).is_ok_and(|m| m.mode() & 0o001 != 0)
-    })
+    path.ancestors()
+        .skip(1)
+        .all(|dir| dir.as_os_str().is_empty() || fs::metadata(dir).is_ok_and(|m| m.mode() & 0o001 != 0))
 }
 
 /// A new directory for one stack, private to its user. Root's can be passed through, since PostgreSQL runs as another

@@ -8,9 +8,10 @@ use std::os::unix::fs::{chown, symlink, DirBuilderExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
+use chrono::Utc;
 use ring::digest;
 use rustix::process::Signal;
 use tokio_postgres::{Client, NoTls};
@@ -53,7 +54,7 @@ impl Postgres {
         if template.is_dir() {
             copy_tree(&template, &data, Owner::Server)?;
             // Marks it as used: `prune` goes by this.
-            File::open(&template)?.set_modified(SystemTime::now())?;
+            File::open(&template)?.set_modified(Utc::now().into())?;
         } else {
             initdb(&binaries, &data)?;
             let (server, process) = Self::run(processes, &binaries, &dir, Listen::SocketOnly).await?;
@@ -71,18 +72,16 @@ impl Postgres {
         let client = server.connect("supabase_admin").await?;
         for role in ["postgres", "authenticator"] {
             let set = format!("alter role {role} login password '{}'", server.password);
-            client.batch_execute(&set).await.with_context(|| format!("setting the password of {role}"))?;
+            client
+                .batch_execute(&set)
+                .await
+                .with_context(|| format!("setting the password of {role}"))?;
         }
         Ok(server)
     }
 
     /// Starts the server process on the data directory and waits until it takes connections.
-    async fn run(
-        processes: &Processes,
-        binaries: &Binaries,
-        dir: &Path,
-        listen: Listen,
-    ) -> Result<(Self, Process)> {
+    async fn run(processes: &Processes, binaries: &Binaries, dir: &Path, listen: Listen) -> Result<(Self, Process)> {
         let server = Self {
             port: places::free_port()?,
             password: Uuid::new_v4().simple().to_string(),
@@ -143,10 +142,7 @@ impl Postgres {
 
     /// A connection string for `role` (`postgres` or `authenticator`).
     pub(crate) fn url(&self, role: &str) -> String {
-        format!(
-            "postgresql://{role}:{}@127.0.0.1:{}/postgres",
-            self.password, self.port
-        )
+        format!("postgresql://{role}:{}@127.0.0.1:{}/postgres", self.password, self.port)
     }
 }
 
@@ -175,7 +171,10 @@ impl Binaries {
         };
         let package = places::npm_package(&format!("@embedded-postgres/{os}-{arch}"))?;
         let manifest: serde_json::Value = serde_json::from_slice(&fs::read(package.join("package.json"))?)?;
-        let version = manifest["version"].as_str().context("the package's version")?.to_owned();
+        let version = manifest["version"]
+            .as_str()
+            .context("the package's version")?
+            .to_owned();
         let native = package.join("native").canonicalize()?;
 
         let postgres = native.join("bin/postgres");
@@ -274,7 +273,10 @@ impl Sources {
             part(&file.name);
             part(&file.text);
         }
-        hash.finish().as_ref()[..10].iter().map(|byte| format!("{byte:02x}")).collect()
+        hash.finish().as_ref()[..10]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 
     /// Applies all of it. The platform's part belongs to its superuser, the rest to the role `postgres`.
@@ -293,9 +295,9 @@ impl Sources {
             .context("creating supabase_migrations.schema_migrations")?;
         for migration in &self.migrations {
             let stem = migration.name.trim_end_matches(".sql");
-            let (version, name) = stem.split_once('_').with_context(|| {
-                format!("{}: a migration is named <version>_<name>.sql", migration.name)
-            })?;
+            let (version, name) = stem
+                .split_once('_')
+                .with_context(|| format!("{}: a migration is named <version>_<name>.sql", migration.name))?;
             if version.len() != 14 || !version.bytes().all(|b| b.is_ascii_digit()) {
                 bail!("{}: a version is 14 digits, YYYYMMDDhhmmss", migration.name);
             }
@@ -360,10 +362,9 @@ fn copy_tree(from: &Path, to: &Path, owner: Owner) -> Result<()> {
         match owner {
             Owner::Us => {}
             Owner::Server => give_to_server(to)?,
-            Owner::Everybody => fs::set_permissions(
-                to,
-                fs::Permissions::from_mode(metadata.permissions().mode() | 0o555),
-            )?,
+            Owner::Everybody => {
+                fs::set_permissions(to, fs::Permissions::from_mode(metadata.permissions().mode() | 0o555))?
+            }
         }
         Ok(())
     }

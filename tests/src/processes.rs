@@ -44,19 +44,12 @@ impl Logs {
         let line = format!("{source}: {text}");
         match self.output {
             Output::Print => println!("{line}"),
-            Output::Keep => self
-                .lines
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(line),
+            Output::Keep => self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line),
         }
     }
 
     pub(crate) fn lines(&self) -> Vec<String> {
-        self.lines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The last words of one source, to explain why it did not start.
@@ -99,8 +92,7 @@ impl Process {
     /// Kills the process and its children, and waits until it has gone.
     pub(crate) async fn kill(&self) -> Result<()> {
         if self.ended().is_none() {
-            kill_process_group(self.pid, Signal::KILL)
-                .with_context(|| format!("killing {}", self.name))?;
+            kill_process_group(self.pid, Signal::KILL).with_context(|| format!("killing {}", self.name))?;
             self.wait().await?;
         }
         Ok(())
@@ -197,10 +189,7 @@ impl Processes {
             let _ = all_read.recv_timeout(Duration::from_secs(1));
             ended.send_replace(status.ok());
         });
-        self.waiters
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(waiter);
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner).push(waiter);
         Ok(Process {
             name: name.to_owned(),
             pid,
@@ -213,31 +202,17 @@ impl Processes {
 impl Drop for Processes {
     /// Ends everything and waits for it: takes about a tenth of a second.
     fn drop(&mut self) {
-        drop(
-            self.to_reaper
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(),
-        );
+        drop(self.to_reaper.lock().unwrap_or_else(PoisonError::into_inner).take());
         // There is nobody to report a failure to.
         let _ = self.reaper.wait();
-        for waiter in std::mem::take(
-            &mut *self
-                .waiters
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        ) {
+        for waiter in std::mem::take(&mut *self.waiters.lock().unwrap_or_else(PoisonError::into_inner)) {
             let _ = waiter.join();
         }
     }
 }
 
 fn tell(reaper: &Mutex<Option<ChildStdin>>, line: &str) {
-    if let Some(pipe) = reaper
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .as_mut()
-    {
+    if let Some(pipe) = reaper.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
         // A reaper that is gone cannot be told; the stack still works.
         let _ = writeln!(pipe, "{line}");
     }

@@ -1,6 +1,7 @@
 //! A stack: all parts started, and what a test or a developer needs of them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{ensure, Context, Result};
@@ -229,6 +230,11 @@ impl Stack {
     /// The record of requests.
     pub fn gateway(&self) -> &Gateway {
         &self.local().gateway
+    }
+
+    /// The directory that all processes of this stack work in and that holds all its files.
+    pub fn run_dir(&self) -> &Path {
+        self.local().processes.run_dir()
     }
 
     /// Every line that any part has logged so far.

@@ -1,23 +1,28 @@
 //! The local stack itself: it starts, keeps the roles apart, and leaves nothing behind.
 
-use std::path::PathBuf;
-use std::process::Stdio;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 use local_stack::{Caller, Stack, StackOptions};
-use reqwest::StatusCode;
-use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use serde_json::{json, Value};
+use tokio::time::Instant;
 
-fn options() -> StackOptions {
-    StackOptions {
+/// A stack whose database can say which role PostgREST took on.
+async fn start() -> Result<Stack> {
+    Stack::start_local(StackOptions {
         worker_processes: 0,
+        before_migrations: "create function public.whoami() returns text language sql as 'select current_user::text';
+            grant execute on function public.whoami to anon, authenticated, service_role;"
+            .to_owned(),
         ..StackOptions::default()
-    }
+    })
+    .await
 }
 
-/// Whose tables PostgREST shows with these credentials: the role that it took on.
+/// The role of a request with this key and token, or why it was refused.
 async fn role(stack: &Stack, apikey: &str, bearer: Option<&str>) -> Result<Value> {
     let mut request = reqwest::Client::new()
         .post(format!("{}/rest/v1/rpc/whoami", stack.url()))
@@ -26,45 +31,161 @@ async fn role(stack: &Stack, apikey: &str, bearer: Option<&str>) -> Result<Value
         request = request.bearer_auth(token);
     }
     let answer = request.send().await?;
-    ensure!(answer.status().is_success(), "{}", answer.text().await?);
-    Ok(answer.json().await?)
-}
-
-async fn start() -> Result<Stack> {
-    let stack = Stack::start_local(StackOptions {
-        before_migrations: "create function public.whoami() returns text language sql as 'select current_user::text';
-            grant execute on function public.whoami to anon, authenticated, service_role;"
-            .to_owned(),
-        ..options()
-    })
-    .await?;
-    Ok(stack)
+    let status = answer.status();
+    let body = answer.text().await?;
+    ensure!(status.is_success(), "{status} {body}");
+    Ok(serde_json::from_str(&body)?)
 }
 
 #[tokio::test]
 async fn two_stacks_side_by_side_keep_their_roles_apart() -> Result<()> {
-    let started = std::time::Instant::now();
     let (one, other) = tokio::try_join!(start(), start())?;
-    println!("both started after {:?}", started.elapsed());
+    let (publishable, secret) = (one.publishable_key(), one.secret_key());
+    let trainer = one.sign_in("trainer@demo.test").await?.access_token;
 
-    let trainer = one.sign_in("trainer@demo.test").await?;
-    assert_eq!(role(&one, one.publishable_key(), None).await?, "anon");
-    assert_eq!(role(&one, one.publishable_key(), Some(&trainer.access_token)).await?, "authenticated");
-    assert_eq!(role(&one, one.secret_key(), None).await?, "service_role");
-    assert_eq!(role(&one, one.secret_key(), Some(one.secret_key())).await?, "service_role");
-    assert_eq!(role(&one, one.secret_key(), Some(&trainer.access_token)).await?, "authenticated");
-    assert!(role(&one, other.publishable_key(), None).await.is_err());
-    assert!(role(&other, other.publishable_key(), Some(&trainer.access_token)).await.is_err());
-
-    let path = "/rest/v1/rpc/whoami";
-    let requests = one.gateway().requests();
-    let calls: Vec<_> = requests.iter().filter(|r| r.path == path).collect();
+    assert_eq!(role(&one, publishable, None).await?, "anon");
+    assert_eq!(role(&one, publishable, Some(publishable)).await?, "anon");
+    assert_eq!(role(&one, publishable, Some(&trainer)).await?, "authenticated");
+    assert_eq!(role(&one, secret, None).await?, "service_role");
+    assert_eq!(role(&one, secret, Some(secret)).await?, "service_role");
+    assert_eq!(role(&one, secret, Some(&trainer)).await?, "authenticated");
+    let calls = one.gateway().requests();
+    let calls: Vec<_> = calls.iter().filter(|call| call.path == "/rest/v1/rpc/whoami").collect();
     assert_eq!(calls.len(), 6);
-    assert!(calls.iter().all(|r| r.caller == Caller::Outside && r.method == "POST"));
+    assert!(calls
+        .iter()
+        .all(|call| call.caller == Caller::Outside && call.status == 200));
     one.gateway().clear();
     assert!(one.gateway().requests().is_empty());
 
-    let (a, b) = tokio::join!(one.stop(), other.stop());
-    a?;
-    b
+    assert!(role(&one, "", None).await.is_err());
+    assert!(
+        role(&one, publishable, Some(secret)).await.is_err(),
+        "a secret key is no token"
+    );
+    assert!(role(&one, other.publishable_key(), None).await.is_err());
+    assert!(role(&other, other.publishable_key(), Some(&trainer)).await.is_err());
+    let browser = reqwest::Client::new()
+        .get(format!("{}/rest/v1/", one.url()))
+        .header("apikey", secret)
+        .header("user-agent", "Mozilla/5.0 (X11; Linux x86_64)")
+        .send()
+        .await?;
+    assert_eq!(browser.status(), 401);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_session_lives_until_it_is_ended() -> Result<()> {
+    let stack = start().await?;
+    let http = reqwest::Client::new();
+    let auth = |path: &str| format!("{}/auth/v1/{path}", stack.url());
+    let key = stack.publishable_key();
+    let first = stack.create_user("new@demo.test", Some("trainer")).await?;
+
+    let user = |token: String| http.get(auth("user")).header("apikey", key).bearer_auth(token).send();
+    let shown: Value = user(first.access_token).await?.json().await?;
+    assert_eq!(shown["id"], json!(first.user_id));
+    assert_eq!(shown["app_metadata"]["role"], "trainer");
+
+    let refresh = |token: String| {
+        http.post(auth("token?grant_type=refresh_token"))
+            .header("apikey", key)
+            .json(&json!({"refresh_token": token}))
+            .send()
+    };
+    let second: Value = refresh(first.refresh_token.clone()).await?.json().await?;
+    assert_eq!(
+        refresh(first.refresh_token).await?.status(),
+        400,
+        "a refresh token serves once"
+    );
+    let token = second["access_token"].as_str().context("an access token")?.to_owned();
+    let out = http
+        .post(auth("logout"))
+        .header("apikey", key)
+        .bearer_auth(&token)
+        .send()
+        .await?;
+    assert_eq!(out.status(), 204);
+    assert_eq!(user(token).await?.status(), 403);
+    let spent = second["refresh_token"].as_str().context("a refresh token")?.to_owned();
+    assert_eq!(refresh(spent).await?.status(), 400);
+
+    let wrong = http
+        .post(auth("token?grant_type=password"))
+        .header("apikey", key)
+        .json(&json!({"email": "new@demo.test", "password": "guess"}))
+        .send()
+        .await?;
+    assert_eq!(wrong.status(), 400);
+    assert_eq!(wrong.json::<Value>().await?["error_code"], "invalid_credentials");
+    Ok(())
+}
+
+/// Whatever a stack starts works in its directory: the command line of every process that still does.
+fn at_work_in(dir: &Path) -> Vec<String> {
+    let prefix = dir.to_string_lossy().into_owned();
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter(|process| {
+            let cwd = std::fs::read_link(process.path().join("cwd")).unwrap_or_default();
+            cwd.to_string_lossy().starts_with(&prefix)
+        })
+        .map(|process| std::fs::read_to_string(process.path().join("cmdline")).unwrap_or_default())
+        .collect()
+}
+
+#[tokio::test]
+async fn nothing_is_left_when_a_stack_stops() -> Result<()> {
+    let stack = start().await?;
+    let dir = stack.run_dir().to_owned();
+    assert!(
+        at_work_in(&dir).len() >= 2,
+        "the server and PostgREST: {:?}",
+        at_work_in(&dir)
+    );
+    stack.stop().await?;
+    assert_eq!(at_work_in(&dir), Vec::<String>::new());
+    assert!(!dir.exists());
+    Ok(())
+}
+
+const DIRECTORY_OF_THE_CHILD: &str = "directory of the child's stack: ";
+
+/// The parent runs this very test in a process of its own, and kills that one.
+#[tokio::test]
+async fn nothing_is_left_when_its_process_is_killed() -> Result<()> {
+    const CHILD: &str = "VIDEO_SESSIONS_TEST_CHILD";
+    if std::env::var_os(CHILD).is_some() {
+        let stack = start().await?;
+        println!("\n{DIRECTORY_OF_THE_CHILD}{}", stack.run_dir().display());
+        std::io::stdout().flush()?;
+        return std::future::pending().await;
+    }
+    let mut child = Command::new(std::env::current_exe()?)
+        .args(["--exact", "nothing_is_left_when_its_process_is_killed", "--nocapture"])
+        .env(CHILD, "1")
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let lines = BufReader::new(child.stdout.take().context("the child's output")?).lines();
+    let dir = lines
+        .map_while(Result::ok)
+        .find_map(|line| line.strip_prefix(DIRECTORY_OF_THE_CHILD).map(PathBuf::from))
+        .context("the child started no stack")?;
+    assert!(dir.exists() && at_work_in(&dir).len() >= 2);
+    child.kill()?;
+    child.wait()?;
+
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while dir.exists() || !at_work_in(&dir).is_empty() {
+        ensure!(
+            Instant::now() < deadline,
+            "left behind: {:?} in {}",
+            at_work_in(&dir),
+            dir.display()
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
 }
