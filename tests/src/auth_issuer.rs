@@ -25,6 +25,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::postgres::Postgres;
+use crate::random::random_text;
 
 const ACCESS_TOKEN_SECONDS: i64 = 3600;
 
@@ -270,15 +271,6 @@ impl Issuer {
             })
         }))
     }
-}
-
-/// 24 random bytes as text, for keys and tokens.
-pub(crate) fn random_text() -> Result<String> {
-    let mut bytes = [0; 24];
-    ring::rand::SecureRandom::fill(&SystemRandom::new(), &mut bytes)
-        .ok()
-        .context("random bytes")?;
-    Ok(BASE64_URL_SAFE_NO_PAD.encode(bytes))
 }
 
 /// The routes under `/auth/v1`.

@@ -7,10 +7,12 @@ mod places;
 mod postgres;
 mod postgrest;
 mod processes;
+mod random;
 mod stack;
+mod workers;
 
 pub use auth_issuer::Issuer;
 pub use gateway::{Caller, Gateway, LoggedRequest};
 pub use places::repository;
 pub use processes::Output;
-pub use stack::{SignedIn, Stack, StackOptions};
+pub use stack::{Jwks, SignedIn, Stack, StackOptions, DEMO_PASSWORD};

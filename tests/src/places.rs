@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File};
+use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -62,6 +63,18 @@ pub(crate) fn create_run_dir() -> Result<PathBuf> {
     }
     Err(last_error.unwrap_or_else(|| anyhow::anyhow!("no temporary directory is open to all")))
         .context("creating a directory for the stack")
+}
+
+/// Writes a new file that nobody else may read.
+pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
+    let mut file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(text.as_bytes())
+        .with_context(|| format!("writing {}", path.display()))
 }
 
 /// This user's cache directory, made if need be: `$XDG_CACHE_HOME` or `~/.cache`, and the temporary directory for a user

@@ -1,22 +1,27 @@
 //! A stack: all parts started, and what a test or a developer needs of them.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{ensure, Context, Result};
 use axum::http::uri::Authority;
+use base64::prelude::{Engine, BASE64_STANDARD};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{json, Value};
 use tokio::net::TcpListener;
+use tokio::sync::Mutex;
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
-use crate::auth_issuer::{random_text, Issuer};
+use crate::auth_issuer::Issuer;
 use crate::gateway::{Gateway, Parts};
 use crate::postgres::Postgres;
 use crate::postgrest;
 use crate::processes::{Logs, Output, Processes};
+use crate::random::{random_bytes, random_text};
+use crate::workers::Worker;
 
 /// The password of the seeded users and of those that [`Stack::create_user`] makes.
 pub const DEMO_PASSWORD: &str = "demo-password";
@@ -30,6 +35,8 @@ pub struct StackOptions {
     pub worker_processes: usize,
     /// Environment of the edge functions beside, or in place of, what the stack gives them; an empty value removes a name.
     pub env: BTreeMap<String, String>,
+    /// How the functions get the keys that verify access tokens.
+    pub jwks: Jwks,
     /// SQL for the platform's bare database, before the migrations.
     pub before_migrations: String,
     /// What becomes of log lines and recorded requests.
@@ -42,10 +49,20 @@ impl Default for StackOptions {
             port: 0,
             worker_processes: 1,
             env: BTreeMap::new(),
+            jwks: Jwks::Url,
             before_migrations: String::new(),
             output: Output::Keep,
         }
     }
+}
+
+/// How the functions get the keys that verify access tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jwks {
+    /// From the issuer, by `SUPABASE_JWKS_URL`.
+    Url,
+    /// From their configuration, by `SUPABASE_JWKS`.
+    Inline,
 }
 
 /// A user with a session.
@@ -85,6 +102,10 @@ pub struct Stack {
 struct Local {
     gateway: Gateway,
     issuer: Arc<Issuer>,
+    /// `None` where a test killed one.
+    workers: Mutex<Vec<Option<Worker>>>,
+    functions_env: BTreeMap<String, String>,
+    egress: SocketAddr,
     processes: Processes,
 }
 
@@ -113,6 +134,7 @@ impl Stack {
             .await
             .with_context(|| format!("port {} of 127.0.0.1", options.port))?;
         let egress = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let egress_address = egress.local_addr()?;
         let authority: Authority = origin.local_addr()?.to_string().parse()?;
         let url = format!("http://{authority}");
         let publishable_key = format!("sb_publishable_{}", random_text()?);
@@ -122,7 +144,11 @@ impl Stack {
         let processes = Processes::new(logs.clone())?;
         let postgres = Arc::new(Postgres::start(&processes, &options.before_migrations).await?);
         let issuer = Arc::new(Issuer::new(&url, postgres.clone())?);
-        let postgrest_port = postgrest::start(&processes, &postgres, &issuer.jwks()).await?;
+        let jwks = issuer.jwks();
+        let functions_env = functions_env(&url, &secret_key, &jwks, &options)?;
+        let workers = start_workers(&processes, options.worker_processes, &functions_env, egress_address);
+        let postgrest = postgrest::start(&processes, &postgres, &jwks);
+        let (workers, postgrest_port) = tokio::try_join!(workers, postgrest)?;
         let parts = Parts {
             authority,
             publishable_key: publishable_key.clone(),
@@ -134,17 +160,22 @@ impl Stack {
             output: options.output,
         };
         let gateway = Gateway::serve(parts, origin, egress);
+        let local = Local {
+            gateway,
+            issuer,
+            workers: Mutex::new(workers),
+            functions_env,
+            egress: egress_address,
+            processes,
+        };
+        local.announce_workers(&*local.workers.lock().await);
         Ok(Self {
             url,
             publishable_key,
             secret_key,
             db_url: postgres.url("postgres"),
             http: reqwest::Client::new(),
-            local: Some(Local {
-                gateway,
-                issuer,
-                processes,
-            }),
+            local: Some(local),
         })
     }
 
@@ -232,6 +263,31 @@ impl Stack {
         &self.local().gateway
     }
 
+    /// Kills a process that serves the functions, as it stands; `index` counts from 0. No more requests go to it.
+    pub async fn kill_worker(&self, index: usize) -> Result<()> {
+        let local = self.local();
+        let mut workers = local.workers.lock().await;
+        let worker = workers
+            .get_mut(index)
+            .context("there is no worker of this index")?
+            .take();
+        local.announce_workers(&workers);
+        worker.context("this worker was killed before")?.kill().await
+    }
+
+    /// Starts a process in place of one that runs or was killed.
+    pub async fn restart_worker(&self, index: usize) -> Result<()> {
+        let local = self.local();
+        let mut workers = local.workers.lock().await;
+        let worker = workers.get_mut(index).context("there is no worker of this index")?;
+        if let Some(running) = worker.take() {
+            running.kill().await?;
+        }
+        *worker = Some(Worker::start(&local.processes, index, &local.functions_env, local.egress).await?);
+        local.announce_workers(&workers);
+        Ok(())
+    }
+
     /// The directory that all processes of this stack work in and that holds all its files.
     pub fn run_dir(&self) -> &Path {
         self.local().processes.run_dir()
@@ -247,4 +303,56 @@ impl Stack {
         tokio::task::spawn_blocking(move || drop(self)).await?;
         Ok(())
     }
+}
+
+impl Local {
+    fn announce_workers(&self, workers: &[Option<Worker>]) {
+        let running = workers.iter().flatten().map(|worker| worker.address);
+        self.gateway.set_workers(running.collect());
+    }
+}
+
+/// The configuration of the functions; secrets are new for each stack.
+fn functions_env(
+    url: &str,
+    secret_key: &str,
+    jwks: &Value,
+    options: &StackOptions,
+) -> Result<BTreeMap<String, String>> {
+    let sealing_key = BASE64_STANDARD.encode(random_bytes::<32>()?);
+    let mut env = BTreeMap::from(
+        [
+            ("SUPABASE_URL", url.to_owned()),
+            ("SUPABASE_SECRET_KEY", secret_key.to_owned()),
+            ("ZOOM_CLIENT_ID", random_text()?),
+            ("ZOOM_CLIENT_SECRET", random_text()?),
+            ("ZOOM_REDIRECT_URI", format!("{url}/functions/v1/zoom-oauth-callback")),
+            ("ZOOM_WEBHOOK_SECRET_TOKEN", random_text()?),
+            ("APP_REDIRECT_URI", "cotrainr://video/zoom-connected".to_owned()),
+            ("APP_INVITE_URI", format!("{url}/join")),
+            ("TOKEN_ENCRYPTION_KEYS", format!("local:{sealing_key}")),
+        ]
+        .map(|(name, value)| (name.to_owned(), value)),
+    );
+    match options.jwks {
+        Jwks::Url => env.insert(
+            "SUPABASE_JWKS_URL".to_owned(),
+            format!("{url}/auth/v1/.well-known/jwks.json"),
+        ),
+        Jwks::Inline => env.insert("SUPABASE_JWKS".to_owned(), jwks.to_string()),
+    };
+    env.extend(options.env.clone());
+    env.retain(|_, value| !value.is_empty());
+    Ok(env)
+}
+
+async fn start_workers(
+    processes: &Processes,
+    count: usize,
+    env: &BTreeMap<String, String>,
+    egress: SocketAddr,
+) -> Result<Vec<Option<Worker>>> {
+    let starting = (0..count).map(|index| Worker::start(processes, index, env, egress));
+    let workers = futures_util::future::try_join_all(starting).await?;
+    Ok(workers.into_iter().map(Some).collect())
 }
