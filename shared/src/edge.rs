@@ -100,3 +100,14 @@ fn respond(answer: Answer) -> worker::Result<worker::Response> {
     };
     Ok(response.with_status(parts.status.as_u16()).with_headers(headers))
 }
+
+/// Runs a job that the host's clock has started. Its outcome is in the log line.
+pub async fn run_scheduled(
+    env: worker::Env,
+    endpoint: &Endpoint,
+    job: impl AsyncFnOnce(&Call<'_>) -> Result<Answer, Error>,
+) {
+    let (mut parts, ()) = Request::new(()).into_parts();
+    parts.method = endpoint.method.clone();
+    call::serve(app(&env, endpoint), endpoint, parts, Ok(Bytes::new()), job).await;
+}

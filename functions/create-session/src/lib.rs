@@ -135,10 +135,7 @@ async fn create(
 async fn complete(call: &Call<'_>, host: User, creation_id: Uuid, meeting: &Meeting) -> Result<Session, Error> {
     let arguments = json!({
         "creation_id": creation_id, "user_id": host.id,
-        "meeting": {
-            "id": meeting.id, "join_url": meeting.join_url, "passcode": meeting.passcode,
-            "start_url": meeting.start_url.expose(),
-        },
+        "meeting": meeting.to_record(),
     });
     match call.db.commit("session_complete", &arguments).await {
         Ok(Completed::Created { session }) => Ok(session),

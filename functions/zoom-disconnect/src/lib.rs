@@ -1,24 +1,24 @@
 //! `POST zoom-disconnect`: a host ends the connection to Zoom.
 //!
-//! The connection's row goes first and its sealed tokens move to a list of departures, in one transaction: from then
-//! on nobody uses them. Then Zoom is asked to revoke them, and they are forgotten whatever it says: a Zoom that is down
-//! does not keep tokens alive here. If this function dies in between, `zoom-sync` finishes the departure.
+//! What the app changed in sessions is told to Zoom first, as far as that goes quickly. Then the connection's row goes and
+//! its sealed tokens move to a list of departures, in one transaction: from then on nobody uses them. Last, Zoom is
+//! asked to revoke them, and they are forgotten whatever it says. If this function dies in between, `zoom-sync` finishes
+//! the departure.
 
+use chrono::TimeDelta;
 use http::Method;
 use serde::Deserialize;
-use serde_json::{json, Value};
+use serde_json::json;
 use shared::{
-    auth::User,
     call::{self, json_answer, Answer, Call, Endpoint},
     config::Need,
     error::Error,
     zoom::{
-        connection::{access_token_place, refresh_token_place},
-        oauth::Revocation,
-        verdict::TokenVerdict,
-        Zoom,
+        departure::{self, Departure},
+        outbox,
     },
 };
+use uuid::Uuid;
 
 /// This function.
 pub static ENDPOINT: Endpoint = Endpoint {
@@ -27,21 +27,16 @@ pub static ENDPOINT: Endpoint = Endpoint {
     needs: &[Need::Zoom],
 };
 
+/// The outbox of the host is drained for at most this long.
+const LONGEST_DRAIN: TimeDelta = TimeDelta::seconds(10);
+
 #[derive(Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 enum Begun {
     NotConnected,
+    /// Changes of this host still wait in the outbox; nothing has been ended yet.
+    Pending,
     Revoke(Departure),
-}
-
-/// The tokens of a connection that is no more; sealed.
-#[derive(Deserialize)]
-struct Departure {
-    departure_id: String,
-    access_token: String,
-    refresh_token: String,
-    /// Whether the access token can still be used.
-    fresh: bool,
 }
 
 /// Ends the connection.
@@ -50,38 +45,25 @@ struct Departure {
 /// Those of every function.
 pub async fn handle(call: &Call<'_>) -> Result<Answer, Error> {
     let user = call.user().await?;
-    let begun = call
-        .db
-        .rpc("zoom_disconnect_begin", &json!({"user_id": user.id}))
-        .await?;
-    if let Begun::Revoke(departure) = begun {
-        if let Revocation::Failed = revoke(&call.zoom()?, user, &departure).await? {
-            call::log(&json!({"event": "revocation_failed", "request_id": call.id, "user_id": user.id}));
+    let zoom = call.zoom()?;
+    let mut begun = begin(call, user.id, "if_drained").await?;
+    if let Begun::Pending = begun {
+        let drained = outbox::drain(&zoom, &call.db, Some(user.id), LONGEST_DRAIN).await;
+        if let Err(error) = drained {
+            call::log(&json!({"event": "drain_failed", "request_id": call.id, "code": error.code()}));
         }
-        let _: Value = call
-            .db
-            .rpc(
-                "zoom_disconnect_complete",
-                &json!({"departure_id": departure.departure_id}),
-            )
-            .await?;
+        begun = begin(call, user.id, "always").await?;
+    }
+    if let Begun::Revoke(departure) = begun {
+        departure::finish(&zoom, &call.db, &departure).await?;
     }
     json_answer(&json!({"state": "not_connected"}))
 }
 
-/// Revokes the grant by its access token, which is refreshed for that if it has run out.
-async fn revoke(zoom: &Zoom<'_>, user: User, departure: &Departure) -> Result<Revocation, Error> {
-    let keys = &zoom.app().sealing_keys;
-    if departure.fresh {
-        let token = keys.open(access_token_place(user.id), &departure.access_token)?;
-        return Ok(zoom.revoke(&token).await);
-    }
-    let refresh_token = keys.open(refresh_token_place(user.id), &departure.refresh_token)?;
-    Ok(match zoom.refresh(&refresh_token).await {
-        TokenVerdict::Granted(tokens) => zoom.revoke(&tokens.access_token).await,
-        TokenVerdict::Ended(_) => Revocation::Done,
-        TokenVerdict::OurConfiguration | TokenVerdict::TryLater(_) => Revocation::Failed,
-    })
+async fn begin(call: &Call<'_>, user_id: Uuid, mode: &str) -> Result<Begun, Error> {
+    call.db
+        .rpc("zoom_disconnect_begin", &json!({"user_id": user_id, "mode": mode}))
+        .await
 }
 
 #[cfg(target_arch = "wasm32")]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 use reqwest::Method;
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{json, Value};
+use serde_json::{json, Map, Value};
 use uuid::Uuid;
 
 use super::{limits::RateLimit, NoReply, Reply, Zoom};
@@ -65,6 +65,54 @@ pub struct Meeting {
     pub passcode: Option<String>,
 }
 
+impl Meeting {
+    /// The meeting as `session_complete` takes it. Carries the start URL.
+    pub fn to_record(&self) -> Value {
+        json!({
+            "id": self.id, "join_url": self.join_url, "passcode": self.passcode, "start_url": self.start_url.expose(),
+        })
+    }
+}
+
+/// One page of a host's meetings.
+#[derive(Debug, Clone, Deserialize)]
+pub struct MeetingPage {
+    /// The meetings.
+    #[serde(default)]
+    pub meetings: Vec<ListedMeeting>,
+    /// Where the next page begins; empty on the last one.
+    #[serde(default)]
+    pub next_page_token: PageToken,
+}
+
+/// A meeting as lists show it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ListedMeeting {
+    /// Its number.
+    pub id: MeetingId,
+    /// Cut to 250 characters.
+    #[serde(default)]
+    pub agenda: String,
+}
+
+/// Where a page of a list begins; empty for the first. Kept as it goes into an address.
+#[derive(Debug, Clone, Default)]
+pub struct PageToken(String);
+
+impl PageToken {
+    /// Whether there is no further page.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<'de> Deserialize<'de> for PageToken {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Ok(Self(text.bytes().map(|byte| format!("%{byte:02X}")).collect()))
+    }
+}
+
 /// The Zoom user behind a connection.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ZoomUser {
@@ -108,24 +156,47 @@ impl ApiRequest {
     /// `POST /users/me/meetings`. `marker` stands at the start of the agenda, so that a meeting whose answer was lost can
     /// be found in the host's list.
     pub fn create_meeting(details: &MeetingDetails<'_>, marker: Uuid) -> Self {
-        Self {
-            what: "create_meeting",
-            method: Method::POST,
-            path: "/users/me/meetings".to_owned(),
-            body: Some(json!({
-                "topic": cut(details.topic, MAX_TOPIC_UTF16),
-                "type": 2,
-                "start_time": details.start.to_rfc3339_opts(SecondsFormat::Secs, true),
-                "duration": details.duration_minutes,
-                "timezone": details.timezone,
-                "agenda": agenda(marker, details.description),
-                "settings": {
+        let mut body = details.body(marker);
+        body.extend([
+            ("type".to_owned(), json!(2)),
+            (
+                "settings".to_owned(),
+                json!({
                     "waiting_room": true,
                     "join_before_host": false,
                     "mute_upon_entry": true,
                     "approval_type": 2,
-                },
-            })),
+                }),
+            ),
+        ]);
+        Self {
+            what: "create_meeting",
+            method: Method::POST,
+            path: "/users/me/meetings".to_owned(),
+            body: Some(body.into()),
+        }
+    }
+
+    /// `PATCH /meetings/{id}`.
+    pub fn update_meeting(id: &MeetingId, details: &MeetingDetails<'_>, marker: Uuid) -> Self {
+        Self {
+            what: "update_meeting",
+            method: Method::PATCH,
+            path: format!("/meetings/{id}"),
+            body: Some(details.body(marker).into()),
+        }
+    }
+
+    /// `GET /users/me/meetings`: one page of the host's scheduled meetings.
+    pub fn list_meetings(page: &PageToken) -> Self {
+        Self {
+            what: "list_meetings",
+            method: Method::GET,
+            path: format!(
+                "/users/me/meetings?type=scheduled&page_size=300&next_page_token={}",
+                page.0
+            ),
+            body: None,
         }
     }
 
@@ -147,6 +218,21 @@ impl ApiRequest {
             path: format!("/meetings/{id}"),
             body: None,
         }
+    }
+}
+
+impl MeetingDetails<'_> {
+    fn body(&self, marker: Uuid) -> Map<String, Value> {
+        Map::from_iter([
+            ("topic".to_owned(), json!(cut(self.topic, MAX_TOPIC_UTF16))),
+            (
+                "start_time".to_owned(),
+                json!(self.start.to_rfc3339_opts(SecondsFormat::Secs, true)),
+            ),
+            ("duration".to_owned(), json!(self.duration_minutes)),
+            ("timezone".to_owned(), json!(self.timezone)),
+            ("agenda".to_owned(), json!(agenda(marker, self.description))),
+        ])
     }
 }
 
@@ -245,6 +331,14 @@ pub fn classify(reply: Result<Reply, NoReply>, now: DateTime<Utc>) -> Result<Byt
 /// # Errors
 /// [`ApiFailure::Unclear`] when it is none, as when its body was cut.
 pub fn read_meeting(body: &[u8]) -> Result<Meeting, ApiFailure> {
+    serde_json::from_slice(body).map_err(|_| ApiFailure::Unclear)
+}
+
+/// Reads a page of meetings out of an answer.
+///
+/// # Errors
+/// [`ApiFailure::Unclear`] when it is none.
+pub fn read_page(body: &[u8]) -> Result<MeetingPage, ApiFailure> {
     serde_json::from_slice(body).map_err(|_| ApiFailure::Unclear)
 }
 

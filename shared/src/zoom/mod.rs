@@ -7,12 +7,18 @@
 //! | [`scopes`] | the permissions that the functions need |
 //! | [`connection`] | how a function comes by a usable access token |
 //! | [`api`] | meetings and users |
+//! | [`outbox`] | edits and cancellations on their way to Zoom |
+//! | [`departure`] | the end of a connection |
+//! | [`due`] | connections that must be refreshed to stay alive |
 //! | [`limits`] | Zoom's `Retry-After` |
 
 pub mod api;
 pub mod connection;
+pub mod departure;
+pub mod due;
 pub mod limits;
 pub mod oauth;
+pub mod outbox;
 pub mod scopes;
 pub mod verdict;
 

@@ -1,0 +1,211 @@
+//! Creations whose outcome nobody knows: Zoom was asked for a meeting and no answer was saved.
+//!
+//! The meeting, if there is one, carries the creation's id at the start of its agenda. It is adopted, unless its time is
+//! over: then it is deleted. If there is none, the creation has failed.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{json, Value};
+use shared::{
+    call::Call,
+    error::Error,
+    time::now,
+    zoom::{
+        api::{read_meeting, read_page, ApiFailure, ApiRequest, MeetingId, PageToken},
+        connection::TokenClaim,
+        Zoom,
+    },
+};
+use uuid::Uuid;
+
+/// Creations that are settled in one run.
+const MAX_CREATIONS: u32 = 20;
+/// Pages of 300 meetings that are searched for one creation.
+const MAX_PAGES: u32 = 20;
+
+/// What a run did, by count.
+#[derive(Debug, Default, Serialize)]
+pub struct Settled {
+    /// Meetings that became sessions.
+    adopted: u64,
+    /// Meetings that were deleted, their time being over.
+    deleted: u64,
+    /// Creations that had come to nothing.
+    failed: u64,
+    /// Creations that stay open, since Zoom could not be asked.
+    postponed: u64,
+}
+
+#[derive(Deserialize)]
+struct Claimed {
+    creations: Vec<Creation>,
+}
+
+#[derive(Deserialize)]
+struct Creation {
+    creation_id: Uuid,
+    user_id: Uuid,
+    request: Requested,
+    token: TokenClaim,
+}
+
+/// As much of the request as decides whether its time is over.
+#[derive(Deserialize)]
+struct Requested {
+    scheduled_start: DateTime<Utc>,
+    duration_minutes: u32,
+}
+
+/// Settles what is unsettled.
+///
+/// # Errors
+/// As [`shared::db::Database::rpc`].
+pub async fn settle(call: &Call<'_>, zoom: &Zoom<'_>) -> Result<Settled, Error> {
+    let claimed: Claimed = call
+        .db
+        .rpc(
+            "creations_claim",
+            &json!({"holder": call.id, "max_rows": MAX_CREATIONS}),
+        )
+        .await?;
+    let mut settled = Settled::default();
+    for creation in claimed.creations {
+        let count = match settle_one(call, zoom, &creation).await {
+            Ok(Outcome::Adopted) => &mut settled.adopted,
+            Ok(Outcome::Deleted) => &mut settled.deleted,
+            Ok(Outcome::Failed) => &mut settled.failed,
+            Err(_) => &mut settled.postponed,
+        };
+        *count = count.saturating_add(1);
+    }
+    Ok(settled)
+}
+
+enum Outcome {
+    Adopted,
+    Deleted,
+    Failed,
+}
+
+async fn settle_one(call: &Call<'_>, zoom: &Zoom<'_>, creation: &Creation) -> Result<Outcome, Error> {
+    // A connection that has ended cannot be searched; its meetings are out of our reach for good.
+    let found = match find_meeting(zoom, creation).await {
+        Ok(found) => found,
+        Err(Error::ZoomNotConnected) => None,
+        Err(error) => return Err(error),
+    };
+    let Some(meeting_id) = found else {
+        fail(call, creation, "no_meeting").await?;
+        return Ok(Outcome::Failed);
+    };
+    if is_over(&creation.request, now()) {
+        delete(zoom, creation, &meeting_id).await?;
+        fail(call, creation, "too_late").await?;
+        return Ok(Outcome::Deleted);
+    }
+    adopt(call, zoom, creation, &meeting_id).await
+}
+
+fn is_over(request: &Requested, now: DateTime<Utc>) -> bool {
+    request
+        .scheduled_start
+        .checked_add_signed(TimeDelta::minutes(request.duration_minutes.into()))
+        .is_none_or(|end| end < now)
+}
+
+/// Looks through the host's meetings for the one that carries the creation's id.
+async fn find_meeting(zoom: &Zoom<'_>, creation: &Creation) -> Result<Option<MeetingId>, Error> {
+    let marker = creation.creation_id.to_string();
+    let mut page = PageToken::default();
+    for _ in 0..MAX_PAGES {
+        let request = ApiRequest::list_meetings(&page);
+        let body = zoom.api(creation.user_id, creation.token.clone(), &request).await?;
+        let listed = read_page(&body)?;
+        if let Some(meeting) = listed
+            .meetings
+            .into_iter()
+            .find(|meeting| meeting.agenda.starts_with(&marker))
+        {
+            return Ok(Some(meeting.id));
+        }
+        if listed.next_page_token.is_empty() {
+            return Ok(None);
+        }
+        page = listed.next_page_token;
+    }
+    Err(Error::ZoomUnavailable(60))
+}
+
+async fn adopt(
+    call: &Call<'_>,
+    zoom: &Zoom<'_>,
+    creation: &Creation,
+    meeting_id: &MeetingId,
+) -> Result<Outcome, Error> {
+    let connection = zoom.connection(creation.user_id, 60, None).await?;
+    let request = ApiRequest::get_meeting(meeting_id);
+    let body = match zoom.api(creation.user_id, connection.token, &request).await {
+        Ok(body) => body,
+        Err(ApiFailure::MeetingGone) => {
+            fail(call, creation, "no_meeting").await?;
+            return Ok(Outcome::Failed);
+        }
+        Err(failure) => return Err(failure.into()),
+    };
+    let meeting = read_meeting(&body)?;
+    #[derive(Deserialize)]
+    #[serde(tag = "outcome", rename_all = "snake_case")]
+    enum Completed {
+        Created {},
+        Closed,
+    }
+    let completed = call
+        .db
+        .commit(
+            "session_complete",
+            &json!({"creation_id": creation.creation_id, "user_id": creation.user_id, "meeting": meeting.to_record()}),
+        )
+        .await?;
+    match completed {
+        Completed::Created {} => Ok(Outcome::Adopted),
+        Completed::Closed => {
+            delete(zoom, creation, meeting_id).await?;
+            Ok(Outcome::Deleted)
+        }
+    }
+}
+
+async fn delete(zoom: &Zoom<'_>, creation: &Creation, meeting_id: &MeetingId) -> Result<(), Error> {
+    let connection = zoom.connection(creation.user_id, 60, None).await?;
+    let request = ApiRequest::delete_meeting(meeting_id);
+    match zoom.api(creation.user_id, connection.token, &request).await {
+        Ok(_) | Err(ApiFailure::MeetingGone) => Ok(()),
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+async fn fail(call: &Call<'_>, creation: &Creation, code: &str) -> Result<(), Error> {
+    let _: Value = call
+        .db
+        .rpc(
+            "session_fail",
+            &json!({"creation_id": creation.creation_id, "user_id": creation.user_id, "result": "failed", "code": code}),
+        )
+        .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_over_when_its_planned_time_is() {
+        let request = Requested {
+            scheduled_start: "2026-03-01T12:00:00Z".parse().unwrap(),
+            duration_minutes: 45,
+        };
+        assert!(!is_over(&request, "2026-03-01T12:44:00Z".parse().unwrap()));
+        assert!(is_over(&request, "2026-03-01T12:46:00Z".parse().unwrap()));
+    }
+}

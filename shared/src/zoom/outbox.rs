@@ -1,0 +1,142 @@
+//! The outbox: what the app changed in sessions, told to Zoom.
+//!
+//! Triggers write it, one row per session at most; [`drain`] sends what is due. PATCH and DELETE are repeatable, so
+//! whatever is unclear is tried again, with the back-off that the database decides on.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{json, Value};
+use uuid::Uuid;
+
+use super::{
+    api::{ApiFailure, ApiRequest, MeetingDetails, MeetingId},
+    connection::TokenClaim,
+    Zoom,
+};
+use crate::{
+    db::Database,
+    error::{seconds_until, Error},
+    time::now,
+};
+
+/// Rows that are claimed at a time: what one drain can surely send before its claim runs out.
+const ROWS_AT_A_TIME: u32 = 20;
+
+/// What a drain did, by count.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Drained {
+    /// Told to Zoom, or nothing left to tell.
+    pub sent: u64,
+    /// To be tried again later.
+    pub postponed: u64,
+}
+
+#[derive(Deserialize)]
+struct Claimed {
+    tasks: Vec<Task>,
+}
+
+#[derive(Deserialize)]
+struct Task {
+    task_id: Value,
+    user_id: Uuid,
+    meeting_id: MeetingId,
+    token: TokenClaim,
+    #[serde(flatten)]
+    change: Change,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Change {
+    Update { desired: Desired },
+    Delete,
+}
+
+/// The session as the meeting should be.
+#[derive(Deserialize)]
+struct Desired {
+    title: String,
+    description: String,
+    scheduled_start: DateTime<Utc>,
+    timezone: String,
+    duration_minutes: u64,
+    creation_id: Uuid,
+}
+
+/// Sends what is due, of one user or of all, until nothing is or `longest` is over.
+///
+/// # Errors
+/// As [`Database::rpc`]; rows that are claimed by then become due again by time.
+pub async fn drain(
+    zoom: &Zoom<'_>,
+    db: &Database,
+    only_user: Option<Uuid>,
+    longest: TimeDelta,
+) -> Result<Drained, Error> {
+    let start = now();
+    let mut drained = Drained::default();
+    loop {
+        let claimed: Claimed = db
+            .rpc(
+                "outbox_claim",
+                &json!({"holder": zoom.holder(), "max_rows": ROWS_AT_A_TIME, "only_user": only_user}),
+            )
+            .await?;
+        if claimed.tasks.is_empty() {
+            return Ok(drained);
+        }
+        for task in claimed.tasks {
+            if now().signed_duration_since(start) > longest {
+                return Ok(drained);
+            }
+            let (result, code, retry_after_seconds) = send(zoom, &task).await;
+            let count = if result == "retry" {
+                &mut drained.postponed
+            } else {
+                &mut drained.sent
+            };
+            *count = count.saturating_add(1);
+            let _: Value = db
+                .rpc(
+                    "outbox_settle",
+                    &json!({
+                        "task_id": task.task_id, "holder": zoom.holder(), "result": result, "code": code,
+                        "retry_after_seconds": retry_after_seconds,
+                    }),
+                )
+                .await?;
+        }
+    }
+}
+
+/// Sends one change: the result, a code for the operator, and the seconds to wait where Zoom named them.
+async fn send(zoom: &Zoom<'_>, task: &Task) -> (&'static str, &'static str, Option<u64>) {
+    let request = match &task.change {
+        Change::Update { desired } => ApiRequest::update_meeting(
+            &task.meeting_id,
+            &MeetingDetails {
+                topic: &desired.title,
+                description: &desired.description,
+                start: desired.scheduled_start,
+                duration_minutes: desired.duration_minutes,
+                timezone: &desired.timezone,
+            },
+            desired.creation_id,
+        ),
+        Change::Delete => ApiRequest::delete_meeting(&task.meeting_id),
+    };
+    match (zoom.api(task.user_id, task.token.clone(), &request).await, &task.change) {
+        (Ok(_), _) => ("done", "ok", None),
+        (Err(ApiFailure::MeetingGone), Change::Delete) => ("done", "meeting_gone", None),
+        (Err(ApiFailure::MeetingGone), Change::Update { .. }) => ("gone", "meeting_gone", None),
+        (Err(ApiFailure::RateLimited(limit)), _) => {
+            let code = if limit.daily { "daily_limit" } else { "rate_limit" };
+            ("retry", code, Some(seconds_until(limit.until, now())))
+        }
+        (Err(failure), _) => {
+            let error = Error::from(failure);
+            ("retry", error.code(), error.retry_after())
+        }
+    }
+}
