@@ -90,7 +90,7 @@ mod tests {
     }
 
     fn check_at(signature: &str, timestamp: &str, body: &[u8], seconds_later: i64) -> Result<(), Error> {
-        let now = DateTime::from_timestamp(TIMESTAMP + seconds_later, 0).unwrap();
+        let now = DateTime::from_timestamp(TIMESTAMP.saturating_add(seconds_later), 0).unwrap();
         check(
             &secret(),
             Some(signature),
