@@ -168,7 +168,7 @@ impl Stack {
             egress: egress_address,
             processes,
         };
-        local.announce_workers(&*local.workers.lock().await);
+        local.announce_workers(&local.workers.lock().await);
         Ok(Self {
             url,
             publishable_key,

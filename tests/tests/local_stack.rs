@@ -123,6 +123,56 @@ async fn a_session_lives_until_it_is_ended() -> Result<()> {
     Ok(())
 }
 
+/// What supabase-js makes of the stack, as a client would: in the end it prints `fine`.
+const SUPABASE_JS: &str = r#"
+import assert from "node:assert";
+import { createClient } from "@supabase/supabase-js";
+const [url, key] = process.argv.slice(1);
+// Node 20 has no WebSocket, which the client demands even where nothing is in real time.
+const supabase = createClient(url, key, { auth: { persistSession: false }, realtime: { transport: class {} } });
+const ok = ({ data, error }) => { assert.ifError(error); return data; };
+
+assert.equal(ok(await supabase.rpc("whoami")), "anon");
+const wrong = await supabase.auth.signInWithPassword({ email: "trainer@demo.test", password: "guess" });
+assert.equal(wrong.error?.code, "invalid_credentials");
+
+const { session, user } = ok(
+  await supabase.auth.signInWithPassword({ email: "trainer@demo.test", password: "demo-password" }),
+);
+assert.equal(user.email, "trainer@demo.test");
+assert.equal(ok(await supabase.rpc("whoami")), "authenticated");
+assert.equal(ok(await supabase.auth.getUser()).user.id, user.id);
+assert.equal(ok(await supabase.auth.getClaims()).claims.sub, user.id);
+const renewed = ok(await supabase.auth.refreshSession()).session;
+assert.notEqual(renewed.refresh_token, session.refresh_token);
+assert.ifError((await supabase.auth.signOut()).error);
+assert.equal(ok(await supabase.rpc("whoami")), "anon");
+console.log("fine");
+"#;
+
+#[tokio::test]
+async fn supabase_js_takes_it_for_the_platform() -> Result<()> {
+    let stack = start().await?;
+    let node = tokio::process::Command::new("node")
+        .args([
+            "--input-type=module",
+            "--eval",
+            SUPABASE_JS,
+            "--",
+            stack.url(),
+            stack.publishable_key(),
+        ])
+        .current_dir(local_stack::repository())
+        .output()
+        .await?;
+    let (out, err) = (
+        String::from_utf8_lossy(&node.stdout),
+        String::from_utf8_lossy(&node.stderr),
+    );
+    assert_eq!(out.trim(), "fine", "{err}");
+    Ok(())
+}
+
 /// Whatever a stack starts works in its directory: the command line of every process that still does.
 fn at_work_in(dir: &Path) -> Vec<String> {
     let prefix = dir.to_string_lossy().into_owned();
