@@ -109,7 +109,8 @@ impl Postgres {
             ("wal_level", "minimal".to_owned()),
             ("max_wal_senders", "0".to_owned()),
             ("timezone", "UTC".to_owned()),
-            ("log_timezone", "UTC".to_owned()),
+            ("log_line_prefix", String::new()),
+            ("log_checkpoints", "off".to_owned()),
         ];
         for (name, value) in settings {
             command.arg("-c").arg(format!("{name}={value}"));

@@ -94,6 +94,7 @@ pub struct Stack {
     publishable_key: String,
     secret_key: String,
     db_url: String,
+    simulator_url: String,
     http: reqwest::Client,
     local: Option<Local>,
 }
@@ -123,6 +124,7 @@ impl Stack {
             publishable_key: needed("SUPABASE_PUBLISHABLE_KEY")?,
             secret_key: needed("SUPABASE_SECRET_KEY")?,
             db_url,
+            simulator_url: variable("ZOOM_SIMULATOR_URL").unwrap_or_default(),
             http: reqwest::Client::new(),
             local: None,
         })
@@ -174,6 +176,7 @@ impl Stack {
             publishable_key,
             secret_key,
             db_url: postgres.url("postgres"),
+            simulator_url: String::new(),
             http: reqwest::Client::new(),
             local: Some(local),
         })
@@ -202,6 +205,11 @@ impl Stack {
     /// A connection string for the role `postgres`.
     pub fn db_url(&self) -> &str {
         &self.db_url
+    }
+
+    /// The Zoom simulator's origin; of a platform that runs elsewhere, what `ZOOM_SIMULATOR_URL` says.
+    pub fn simulator_url(&self) -> &str {
+        &self.simulator_url
     }
 
     /// Where the keys are published that verify access tokens.

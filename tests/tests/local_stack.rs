@@ -123,6 +123,38 @@ async fn a_session_lives_until_it_is_ended() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn a_browser_may_call_from_any_origin() -> Result<()> {
+    let stack = start().await?;
+    let http = reqwest::Client::new();
+    let whoami = format!("{}/rest/v1/rpc/whoami", stack.url());
+    let preflight = http
+        .request(reqwest::Method::OPTIONS, &whoami)
+        .header("origin", "https://app.test")
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "apikey,authorization")
+        .send()
+        .await?;
+    assert_eq!(preflight.status(), 200);
+    assert_eq!(
+        preflight.headers()["access-control-allow-headers"],
+        "apikey,authorization"
+    );
+    assert_eq!(preflight.headers()["access-control-allow-methods"], "POST");
+
+    for key in [stack.publishable_key(), "wrong"] {
+        let answer = http
+            .post(&whoami)
+            .header("origin", "https://app.test")
+            .header("apikey", key)
+            .send()
+            .await?;
+        let allowed: Vec<_> = answer.headers().get_all("access-control-allow-origin").iter().collect();
+        assert_eq!(allowed, ["*"]);
+    }
+    Ok(())
+}
+
 /// What supabase-js makes of the stack, as a client would: in the end it prints `fine`.
 const SUPABASE_JS: &str = r#"
 import assert from "node:assert";
