@@ -1,2 +1,50 @@
-//! Commands.
-fn main() {}
+//! The project's commands: `cargo xtask <command>`. Each command is one module.
+
+// These functions panic on wasm32, where this never runs.
+#![allow(clippy::disallowed_methods)]
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod build;
+mod dev;
+mod setup;
+mod status;
+mod test;
+
+/// Video Sessions: build, run and test.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Set everything up and run the whole stack on this machine, until Ctrl-C.
+    Dev(dev::Args),
+    /// Print the running stack's URLs and keys.
+    Status(status::Args),
+    /// Run every test, or those of one kind.
+    Test(test::Args),
+    /// Build the functions: WebAssembly, JavaScript glue, and the size of each.
+    Build(build::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Dev(args) => dev::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Build(args) => build::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
