@@ -50,6 +50,9 @@ pub enum Error {
     /// 403 `zoom_expired`: the host has to reconnect. The reason is for the log; the app reads it by `zoom_connection`.
     #[error("Your Zoom connection has ended. Reconnect Zoom and try again.")]
     ZoomExpired,
+    /// 403 `zoom_other_account`: the session's meeting belongs to another Zoom account than the connected one.
+    #[error("This session was created with another Zoom account. Connect that account to start it.")]
+    ZoomOtherAccount,
     /// 403 `missing_scope`: the connection lacks a permission that the call needs.
     #[error("Zoom did not grant all the permissions this needs. Reconnect Zoom and allow all of them.")]
     MissingScope,
@@ -114,6 +117,7 @@ impl Error {
             | Self::NotTheHost
             | Self::ZoomNotConnected
             | Self::ZoomExpired
+            | Self::ZoomOtherAccount
             | Self::MissingScope
             | Self::ZoomCannotHost => StatusCode::FORBIDDEN,
             Self::SessionNotFound => StatusCode::NOT_FOUND,
@@ -147,6 +151,7 @@ impl Error {
             Self::NotTheHost => "not_the_host",
             Self::ZoomNotConnected => "zoom_not_connected",
             Self::ZoomExpired => "zoom_expired",
+            Self::ZoomOtherAccount => "zoom_other_account",
             Self::MissingScope => "missing_scope",
             Self::ZoomCannotHost => "zoom_cannot_host",
             Self::SessionNotFound => "session_not_found",
@@ -226,6 +231,7 @@ mod tests {
             (Error::NotTheHost, 403, "not_the_host"),
             (Error::ZoomNotConnected, 403, "zoom_not_connected"),
             (Error::ZoomExpired, 403, "zoom_expired"),
+            (Error::ZoomOtherAccount, 403, "zoom_other_account"),
             (Error::MissingScope, 403, "missing_scope"),
             (Error::ZoomCannotHost, 403, "zoom_cannot_host"),
             (Error::SessionNotFound, 404, "session_not_found"),

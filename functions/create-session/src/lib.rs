@@ -7,6 +7,7 @@
 
 mod input;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use http::Method;
 use serde::Deserialize;
 use serde_json::{json, Map, Value};
@@ -34,6 +35,9 @@ pub static ENDPOINT: Endpoint = Endpoint {
 
 /// When it is settled what became of a meeting that Zoom did not confirm, in seconds.
 const SETTLED_IN_SECONDS: u64 = 60;
+/// Zoom is asked for a meeting within this time or not at all: after two minutes `zoom-sync` takes a creation without a
+/// meeting for abandoned.
+const LATEST_REQUEST: TimeDelta = TimeDelta::seconds(60);
 
 #[derive(Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
@@ -41,6 +45,7 @@ enum Begun {
     Create { creation_id: Uuid, token: TokenClaim },
     Created { session: Session },
     Running { retry_after_seconds: u64 },
+    Deleted,
     KeyReused,
     NotAHost,
     ZoomNotConnected,
@@ -64,6 +69,7 @@ type Session = Map<String, Value>;
 /// # Errors
 /// [`Error::ZoomOutcomeUnknown`] when the session may still come; any other error means that it never will.
 pub async fn handle(call: &Call<'_>) -> Result<Answer, Error> {
+    let latest = now().checked_add_signed(LATEST_REQUEST);
     let host = call.user().await?;
     let key = idempotency_key(call)?;
     let session = NewSession::parse(call.fields()?, now())?;
@@ -78,9 +84,10 @@ pub async fn handle(call: &Call<'_>) -> Result<Answer, Error> {
         )
         .await?;
     let created = match begun {
-        Begun::Create { creation_id, token } => create(call, host, creation_id, token, &session).await?,
+        Begun::Create { creation_id, token } => create(call, host, creation_id, token, &session, latest).await?,
         Begun::Created { session } => session,
         Begun::Running { retry_after_seconds } => return Err(Error::CreationRunning(retry_after_seconds)),
+        Begun::Deleted => return Err(Error::SessionGone),
         Begun::KeyReused => return Err(Error::IdempotencyKeyReused),
         Begun::NotAHost => return Err(Error::NotAHost),
         Begun::ZoomNotConnected => return Err(Error::ZoomNotConnected),
@@ -98,6 +105,7 @@ async fn create(
     creation_id: Uuid,
     token: TokenClaim,
     session: &NewSession,
+    latest: Option<DateTime<Utc>>,
 ) -> Result<Session, Error> {
     let request = ApiRequest::create_meeting(
         &MeetingDetails {
@@ -108,6 +116,7 @@ async fn create(
             timezone: &session.timezone,
         },
         creation_id,
+        latest.unwrap_or(DateTime::<Utc>::MAX_UTC),
     );
     let meeting = call
         .zoom()?

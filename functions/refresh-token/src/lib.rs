@@ -2,17 +2,21 @@
 //!
 //! A host refreshes the own connection and learns its state. A service (secret key) refreshes all connections that are
 //! due: those that will be needed within ten minutes, and those that nobody has used for 30 days, since Zoom lets a
-//! refresh token die after 90.
+//! refresh token die after 90. The same call seals anew what is sealed with an older key, so that keys can rotate.
 
 use chrono::TimeDelta;
 use http::Method;
+use serde::Serialize;
 use serde_json::json;
 use shared::{
     auth::User,
     call::{json_answer, Answer, Call, Endpoint},
     config::Need,
     error::Error,
-    zoom::due::{refresh, refresh_due},
+    zoom::{
+        due::{refresh, refresh_due, Refreshed},
+        reseal::{reseal, Resealed},
+    },
 };
 
 /// This function.
@@ -31,9 +35,26 @@ const LONGEST_RUN: TimeDelta = TimeDelta::seconds(20);
 /// [`Error::ZoomUnavailable`] while Zoom's token endpoint fails, and those of every function.
 pub async fn handle(call: &Call<'_>) -> Result<Answer, Error> {
     match call.service() {
-        Ok(_) => json_answer(&refresh_due(&call.zoom()?, &call.db, LONGEST_RUN).await?),
+        Ok(_) => refresh_all(call).await,
         Err(_) => refresh_own(call, call.user().await?).await,
     }
+}
+
+/// What a run for all did, by count.
+#[derive(Serialize)]
+struct Counts {
+    #[serde(flatten)]
+    refreshed: Refreshed,
+    #[serde(flatten)]
+    resealed: Resealed,
+}
+
+async fn refresh_all(call: &Call<'_>) -> Result<Answer, Error> {
+    let zoom = call.zoom()?;
+    json_answer(&Counts {
+        resealed: reseal(&zoom, &call.db).await?,
+        refreshed: refresh_due(&zoom, &call.db, LONGEST_RUN).await?,
+    })
 }
 
 async fn refresh_own(call: &Call<'_>, user: User) -> Result<Answer, Error> {

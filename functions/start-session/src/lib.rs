@@ -38,6 +38,7 @@ enum Begun {
     Gone,
     ZoomNotConnected,
     ZoomExpired,
+    ZoomOtherAccount,
     CoolingDown { retry_after_seconds: u64 },
 }
 
@@ -79,6 +80,7 @@ pub async fn handle(call: &Call<'_>) -> Result<Answer, Error> {
         Begun::Gone => return Err(Error::SessionGone),
         Begun::ZoomNotConnected => return Err(Error::ZoomNotConnected),
         Begun::ZoomExpired => return Err(Error::ZoomExpired),
+        Begun::ZoomOtherAccount => return Err(Error::ZoomOtherAccount),
         Begun::CoolingDown { retry_after_seconds } => return Err(Error::ZoomUnavailable(retry_after_seconds)),
     };
     json_answer(&json!({"host_start_url": url.host_start_url.expose(), "expires_at": url.expires_at}))

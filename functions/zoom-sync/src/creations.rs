@@ -5,7 +5,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::{json, Value};
+use serde_json::json;
 use shared::{
     call::Call,
     error::Error,
@@ -32,7 +32,7 @@ pub struct Settled {
     deleted: u64,
     /// Creations that had come to nothing.
     failed: u64,
-    /// Creations that stay open, since Zoom could not be asked.
+    /// Creations that stay open: Zoom could not be asked, or the meeting may still be on its way.
     postponed: u64,
 }
 
@@ -74,7 +74,7 @@ pub async fn settle(call: &Call<'_>, zoom: &Zoom<'_>) -> Result<Settled, Error> 
             Ok(Outcome::Adopted) => &mut settled.adopted,
             Ok(Outcome::Deleted) => &mut settled.deleted,
             Ok(Outcome::Failed) => &mut settled.failed,
-            Err(_) => &mut settled.postponed,
+            Ok(Outcome::Open) | Err(_) => &mut settled.postponed,
         };
         *count = count.saturating_add(1);
     }
@@ -85,6 +85,7 @@ enum Outcome {
     Adopted,
     Deleted,
     Failed,
+    Open,
 }
 
 async fn settle_one(call: &Call<'_>, zoom: &Zoom<'_>, creation: &Creation) -> Result<Outcome, Error> {
@@ -95,8 +96,7 @@ async fn settle_one(call: &Call<'_>, zoom: &Zoom<'_>, creation: &Creation) -> Re
         Err(error) => return Err(error),
     };
     let Some(meeting_id) = found else {
-        fail(call, creation, "no_meeting").await?;
-        return Ok(Outcome::Failed);
+        return fail(call, creation, "no_meeting").await;
     };
     if is_over(&creation.request, now()) {
         delete(zoom, creation, &meeting_id).await?;
@@ -147,8 +147,7 @@ async fn adopt(
     let body = match zoom.api(creation.user_id, connection.token, &request).await {
         Ok(body) => body,
         Err(ApiFailure::MeetingGone) => {
-            fail(call, creation, "no_meeting").await?;
-            return Ok(Outcome::Failed);
+            return fail(call, creation, "meeting_gone").await;
         }
         Err(failure) => return Err(failure.into()),
     };
@@ -184,15 +183,25 @@ async fn delete(zoom: &Zoom<'_>, creation: &Creation, meeting_id: &MeetingId) ->
     }
 }
 
-async fn fail(call: &Call<'_>, creation: &Creation, code: &str) -> Result<(), Error> {
-    let _: Value = call
+/// Closes the creation, unless its meeting may still be on its way.
+async fn fail(call: &Call<'_>, creation: &Creation, code: &str) -> Result<Outcome, Error> {
+    #[derive(Deserialize)]
+    #[serde(tag = "outcome", rename_all = "snake_case")]
+    enum Failed {
+        Closed,
+        Open,
+    }
+    let failed = call
         .db
         .rpc(
             "session_fail",
             &json!({"creation_id": creation.creation_id, "user_id": creation.user_id, "result": "failed", "code": code}),
         )
         .await?;
-    Ok(())
+    Ok(match failed {
+        Failed::Closed => Outcome::Failed,
+        Failed::Open => Outcome::Open,
+    })
 }
 
 #[cfg(test)]

@@ -135,6 +135,8 @@ pub struct ApiRequest {
     pub path: String,
     /// JSON body.
     pub body: Option<Value>,
+    /// Not to be sent after this instant: by then somebody else may have drawn conclusions from its absence.
+    pub not_after: Option<DateTime<Utc>>,
 }
 
 /// What a session wants its meeting to be.
@@ -154,8 +156,8 @@ pub struct MeetingDetails<'a> {
 
 impl ApiRequest {
     /// `POST /users/me/meetings`. `marker` stands at the start of the agenda, so that a meeting whose answer was lost can
-    /// be found in the host's list.
-    pub fn create_meeting(details: &MeetingDetails<'_>, marker: Uuid) -> Self {
+    /// be found in the host's list. `not_after`: see [`ApiRequest::not_after`].
+    pub fn create_meeting(details: &MeetingDetails<'_>, marker: Uuid, not_after: DateTime<Utc>) -> Self {
         let mut body = details.body(marker);
         body.extend([
             ("type".to_owned(), json!(2)),
@@ -174,6 +176,7 @@ impl ApiRequest {
             method: Method::POST,
             path: "/users/me/meetings".to_owned(),
             body: Some(body.into()),
+            not_after: Some(not_after),
         }
     }
 
@@ -184,6 +187,7 @@ impl ApiRequest {
             method: Method::PATCH,
             path: format!("/meetings/{id}"),
             body: Some(details.body(marker).into()),
+            not_after: None,
         }
     }
 
@@ -197,6 +201,7 @@ impl ApiRequest {
                 page.0
             ),
             body: None,
+            not_after: None,
         }
     }
 
@@ -207,6 +212,7 @@ impl ApiRequest {
             method: Method::GET,
             path: format!("/meetings/{id}"),
             body: None,
+            not_after: None,
         }
     }
 
@@ -217,6 +223,7 @@ impl ApiRequest {
             method: Method::DELETE,
             path: format!("/meetings/{id}"),
             body: None,
+            not_after: None,
         }
     }
 }
@@ -315,7 +322,8 @@ pub fn classify(reply: Result<Reply, NoReply>, now: DateTime<Utc>) -> Result<Byt
     }
     let error: ApiError = serde_json::from_slice(&reply.body).unwrap_or_default();
     Err(match (reply.status, error.code) {
-        (..=399 | 500.., _) => ApiFailure::Unclear,
+        // 408: whoever gave up waiting does not know what became of it.
+        (..=399 | 408 | 500.., _) => ApiFailure::Unclear,
         (429, _) => ApiFailure::RateLimited(RateLimit::read(&reply.headers, &error.message, now)),
         (_, 4711) => ApiFailure::MissingScope,
         (401, _) | (_, 124) => ApiFailure::TokenRefused,
@@ -402,6 +410,7 @@ mod tests {
             (500, r#"{"code":3001}"#, ApiFailure::Unclear),
             (502, "<html>", ApiFailure::Unclear),
             (302, "", ApiFailure::Unclear),
+            (408, "", ApiFailure::Unclear),
         ];
         for (status, body, expected) in table {
             assert_eq!(answer(status, body), Err(expected), "{status} {body}");
@@ -433,7 +442,9 @@ mod tests {
             duration_minutes: 45,
             timezone: "Europe/Berlin",
         };
-        let body = ApiRequest::create_meeting(&details, Uuid::nil()).body.unwrap();
+        let body = ApiRequest::create_meeting(&details, Uuid::nil(), Utc::now())
+            .body
+            .unwrap();
         assert_eq!(body["start_time"], "2026-03-01T17:00:00Z");
         assert_eq!(body["topic"].as_str().unwrap().encode_utf16().count(), 200);
         let agenda = body["agenda"].as_str().unwrap();

@@ -226,6 +226,9 @@ impl Zoom<'_> {
     }
 
     async fn send_api(&self, token: &AccessToken, request: &ApiRequest) -> Result<Bytes, ApiFailure> {
+        if request.not_after.is_some_and(|latest| now() > latest) {
+            return Err(ApiFailure::NoToken(Error::ZoomUnavailable(5)));
+        }
         let mut builder = self
             .client
             .request(request.method.clone(), format!("{}{}", self.app.api_url, request.path))

@@ -10,6 +10,7 @@
 //! | [`outbox`] | edits and cancellations on their way to Zoom |
 //! | [`departure`] | the end of a connection |
 //! | [`due`] | connections that must be refreshed to stay alive |
+//! | [`reseal`] | tokens that have to be sealed anew before an old key goes |
 //! | [`limits`] | Zoom's `Retry-After` |
 
 pub mod api;
@@ -19,6 +20,7 @@ pub mod due;
 pub mod limits;
 pub mod oauth;
 pub mod outbox;
+pub mod reseal;
 pub mod scopes;
 pub mod verdict;
 
