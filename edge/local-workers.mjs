@@ -1,0 +1,85 @@
+/**
+ * Serves all functions of wrangler.toml in one workerd on this machine: `node edge/local-workers.mjs CONFIG.json`.
+ *
+ * CONFIG.json is `{"env": {…}, "egress": "127.0.0.1:PORT"}`: what the functions find in their environment, and the forward
+ * proxy that is their only way out. As soon as requests are taken, prints `listening on 127.0.0.1:PORT`; a function answers
+ * under /functions/v1/NAME, and /functions/v1/NAME/__scheduled runs its cron trigger. What the functions log comes out as
+ * they log it. Ends when it is killed.
+ */
+import fs from "node:fs";
+import path from "node:path";
+
+const [configPath] = process.argv.slice(2);
+if (!configPath) {
+  console.error("usage: node edge/local-workers.mjs CONFIG.json");
+  process.exit(2);
+}
+const config = JSON.parse(fs.readFileSync(configPath, "utf8"));
+// Miniflare's files go where CONFIG.json is, since nobody removes them when this process is killed.
+process.env.TMPDIR = path.dirname(path.resolve(configPath));
+process.env.WRANGLER_SEND_METRICS = "false";
+const { Miniflare, NoOpLog } = await import("miniflare");
+const { unstable_getMiniflareWorkerOptions: readWorker, unstable_readConfig: readConfig } = await import("wrangler");
+
+const root = path.resolve(import.meta.dirname, "..");
+const wranglerToml = path.join(root, "wrangler.toml");
+const names = fs.readdirSync(path.join(root, "functions")).sort();
+
+/** A function as its environment in wrangler.toml describes it, with our variables and our way out. */
+function worker(name) {
+  const { workerOptions, main } = readWorker(wranglerToml, name);
+  if (!fs.existsSync(main)) throw new Error(`${main} is missing: build it with \`cargo xtask build\``);
+  return {
+    ...workerOptions,
+    name,
+    modulesRoot: root,
+    modules: true,
+    scriptPath: main,
+    // Not what a developer keeps in .dev.vars.
+    bindings: config.env,
+    outboundService: { external: { address: config.egress, http: { style: 1 /* proxy: requests name the whole URL */ } } },
+  };
+}
+
+/** What passes requests on; workerd's socket is its own, with nothing of Miniflare's between it and the client. */
+const router = {
+  name: "router",
+  modules: true,
+  script: `
+    export default {
+      async fetch(request, env) {
+        const [, name, rest] = /^[/]functions[/]v1[/]([^/]+)(.*)$/.exec(new URL(request.url).pathname) ?? [];
+        if (!Object.hasOwn(env, name ?? "")) {
+          return Response.json({ code: "NOT_FOUND", message: "Requested function was not found" }, { status: 404 });
+        }
+        if (rest === "/__scheduled") return Response.json(await env[name].scheduled({ cron: "* * * * *" }));
+        return env[name].fetch(request);
+      },
+    };`,
+  compatibilityDate: readConfig({ config: wranglerToml }).compatibility_date,
+  compatibilityFlags: ["service_binding_extra_handlers"],
+  serviceBindings: Object.fromEntries(names.map((name) => [name, name])),
+  unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
+};
+
+const miniflare = new Miniflare({
+  workers: [router, ...names.map(worker)],
+  host: "127.0.0.1",
+  port: 0,
+  cf: false,
+  log: new NoOpLog(),
+  logRequests: false,
+  handleRuntimeStdio(stdout, stderr) {
+    stdout.pipe(process.stdout);
+    stderr.pipe(process.stderr);
+  },
+});
+const address = await miniflare.unsafeGetDirectURL("router");
+console.log(`listening on ${address.host}`);
+
+for (const signal of ["SIGINT", "SIGTERM"]) {
+  process.once(signal, async () => {
+    await miniflare.dispose();
+    process.exit(0);
+  });
+}
