@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,8 +17,9 @@ use axum::http::uri::{Authority, PathAndQuery, Scheme};
 use axum::http::{header, HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::any;
+use axum::routing::{any, get};
 use axum::{Json, Router};
+use chrono::{DateTime, Utc};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -33,6 +34,7 @@ use tower_http::services::ServeDir;
 use crate::auth_issuer::{self, Issuer};
 use crate::places;
 use crate::processes::{Logs, Output};
+use crate::sequence;
 
 /// Who sent a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +60,10 @@ pub struct LoggedRequest {
     pub x_request_id: Option<String>,
     /// The status of the answer, 0 as long as there is none.
     pub status: u16,
-    number: u64,
+    /// Counts on with every request and with every call to Zoom: puts them all in order.
+    pub number: u64,
+    /// When it arrived.
+    pub at: DateTime<Utc>,
 }
 
 /// What the gateway needs to know of the stack.
@@ -84,7 +89,6 @@ struct Shared {
     parts: Parts,
     client: Client<HttpConnector, Body>,
     requests: Mutex<Vec<LoggedRequest>>,
-    next_number: AtomicU64,
     workers: Mutex<Vec<SocketAddr>>,
     next_worker: AtomicUsize,
 }
@@ -105,7 +109,6 @@ impl Gateway {
             parts,
             client,
             requests: Mutex::default(),
-            next_number: AtomicU64::new(0),
             workers: Mutex::default(),
             next_worker: AtomicUsize::new(0),
         });
@@ -162,6 +165,7 @@ fn router(shared: &Arc<Shared>) -> Router {
     Router::new()
         .merge(api)
         .route("/functions/v1/{*path}", any(functions))
+        .route("/config.json", get(web_client_config))
         .fallback_service(
             ServeDir::new(places::repository().join("app")).fallback(any(about).with_state(shared.clone())),
         )
@@ -181,7 +185,8 @@ async fn record(State(shared): State<Arc<Shared>>, request: Request, next: Next)
         caller: *request.extensions().get().unwrap_or(&Caller::Outside),
         x_request_id: request_id(request.headers()),
         status: 0,
-        number: shared.next_number.fetch_add(1, Ordering::Relaxed),
+        number: sequence::next(),
+        at: Utc::now(),
     };
     if shared.parts.output == Output::Keep {
         lock(&shared.requests).push(logged.clone());
@@ -406,6 +411,15 @@ async fn egress(shared: Arc<Shared>, router: Router, mut request: Request) -> Re
             Err(error)
         }
     }
+}
+
+/// Where the web client finds the platform. On a real host this file lies beside its index.html.
+async fn web_client_config(State(shared): State<Arc<Shared>>) -> Response {
+    let config = json!({
+        "supabase_url": format!("http://{}", shared.parts.authority),
+        "publishable_key": shared.parts.publishable_key,
+    });
+    ([(header::CACHE_CONTROL, "no-store")], Json(config)).into_response()
 }
 
 async fn about(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {

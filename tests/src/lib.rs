@@ -2,17 +2,20 @@
 //! platform (gateway and sign-in) and for Zoom. `cargo xtask dev` and the tests run the same.
 
 mod auth_issuer;
+mod database;
 mod gateway;
 mod places;
 mod postgres;
 mod postgrest;
 mod processes;
 mod random;
+mod sequence;
 mod stack;
 mod workers;
+pub mod zoom;
 
 pub use auth_issuer::Issuer;
 pub use gateway::{Caller, Gateway, LoggedRequest};
 pub use places::repository;
 pub use processes::Output;
-pub use stack::{Jwks, SignedIn, Stack, StackOptions, DEMO_PASSWORD};
+pub use stack::{Jwks, OutboundCall, SignedIn, Stack, StackOptions, DEMO_PASSWORD};

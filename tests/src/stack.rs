@@ -1,6 +1,7 @@
 //! A stack: all parts started, and what a test or a developer needs of them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use anyhow::{ensure, Context, Result};
 use axum::http::uri::Authority;
 use base64::prelude::{Engine, BASE64_STANDARD};
+use chrono::TimeDelta;
 use serde::Deserialize;
 use serde_json::{json, Value};
 use tokio::net::TcpListener;
@@ -16,12 +18,14 @@ use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
 use crate::auth_issuer::Issuer;
-use crate::gateway::{Gateway, Parts};
+use crate::database;
+use crate::gateway::{Caller, Gateway, Parts};
 use crate::postgres::Postgres;
 use crate::postgrest;
 use crate::processes::{Logs, Output, Processes};
 use crate::random::{random_bytes, random_text};
 use crate::workers::Worker;
+use crate::zoom::{Endpoint, Grant, ZoomApp, ZoomOptions, ZoomSimulator};
 
 /// The password of the seeded users and of those that [`Stack::create_user`] makes.
 pub const DEMO_PASSWORD: &str = "demo-password";
@@ -33,12 +37,15 @@ pub struct StackOptions {
     pub port: u16,
     /// How many processes serve the edge functions, in turns.
     pub worker_processes: usize,
-    /// Environment of the edge functions beside, or in place of, what the stack gives them; an empty value removes a name.
+    /// Environment of the edge functions beside, or in place of, what the stack gives them; an empty value removes a name,
+    /// and `{url}` in one stands for the stack's origin. The Zoom simulator keeps to what the stack gives.
     pub env: BTreeMap<String, String>,
     /// How the functions get the keys that verify access tokens.
     pub jwks: Jwks,
     /// SQL for the platform's bare database, before the migrations.
     pub before_migrations: String,
+    /// How the Zoom simulator is set up. By default it holds its events back, so that a test's count of calls is exact.
+    pub zoom: ZoomOptions,
     /// What becomes of log lines and recorded requests.
     pub output: Output,
 }
@@ -51,6 +58,7 @@ impl Default for StackOptions {
             env: BTreeMap::new(),
             jwks: Jwks::Url,
             before_migrations: String::new(),
+            zoom: ZoomOptions::default(),
             output: Output::Keep,
         }
     }
@@ -63,6 +71,27 @@ pub enum Jwks {
     Url,
     /// From their configuration, by `SUPABASE_JWKS`.
     Inline,
+}
+
+/// A call that an edge function made. Displayed, it is one line: `zoom create_meeting 201`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OutboundCall {
+    /// Its place among all that was recorded.
+    pub number: u64,
+    /// The path of a request to the gateway, or `zoom` and the endpoint's name.
+    pub what: String,
+    /// The status of the answer, if there was one.
+    pub status: Option<u16>,
+}
+
+impl fmt::Display for OutboundCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.status {
+            Some(status) => write!(f, "{} {status}", self.what),
+            None => write!(f, "{} (no answer)", self.what),
+        }
+    }
 }
 
 /// A user with a session.
@@ -102,7 +131,9 @@ pub struct Stack {
 /// What only a stack of our own has. The order of the fields is the order in which they are dropped.
 struct Local {
     gateway: Gateway,
+    zoom: ZoomSimulator,
     issuer: Arc<Issuer>,
+    postgres: Arc<Postgres>,
     /// `None` where a test killed one.
     workers: Mutex<Vec<Option<Worker>>>,
     functions_env: BTreeMap<String, String>,
@@ -135,6 +166,11 @@ impl Stack {
         let origin = TcpListener::bind(("127.0.0.1", options.port))
             .await
             .with_context(|| format!("port {} of 127.0.0.1", options.port))?;
+        let zoom_port = options.zoom.port;
+        let zoom = TcpListener::bind(("127.0.0.1", zoom_port))
+            .await
+            .with_context(|| format!("port {zoom_port} of 127.0.0.1"))?;
+        let zoom_authority: Authority = zoom.local_addr()?.to_string().parse()?;
         let egress = TcpListener::bind(("127.0.0.1", 0)).await?;
         let egress_address = egress.local_addr()?;
         let authority: Authority = origin.local_addr()?.to_string().parse()?;
@@ -147,7 +183,9 @@ impl Stack {
         let postgres = Arc::new(Postgres::start(&processes, &options.before_migrations).await?);
         let issuer = Arc::new(Issuer::new(&url, postgres.clone())?);
         let jwks = issuer.jwks();
-        let functions_env = functions_env(&url, &secret_key, &jwks, &options)?;
+        let zoom_app = zoom_app(&url)?;
+        let functions_env = functions_env(&url, &secret_key, &jwks, &zoom_app, &zoom_authority, &options)?;
+        let zoom = ZoomSimulator::serve(zoom, zoom_app, options.zoom.rules.clone(), logs.clone())?;
         let workers = start_workers(&processes, options.worker_processes, &functions_env, egress_address);
         let postgrest = postgrest::start(&processes, &postgres, &jwks);
         let (workers, postgrest_port) = tokio::try_join!(workers, postgrest)?;
@@ -157,14 +195,18 @@ impl Stack {
             secret_key: secret_key.clone(),
             issuer: issuer.clone(),
             postgrest_port,
-            zoom: None,
+            zoom: Some(zoom_authority),
             logs,
             output: options.output,
         };
         let gateway = Gateway::serve(parts, origin, egress);
+        let db_url = postgres.url("postgres");
+        let simulator_url = zoom.url().to_owned();
         let local = Local {
             gateway,
+            zoom,
             issuer,
+            postgres,
             workers: Mutex::new(workers),
             functions_env,
             egress: egress_address,
@@ -175,8 +217,8 @@ impl Stack {
             url,
             publishable_key,
             secret_key,
-            db_url: postgres.url("postgres"),
-            simulator_url: String::new(),
+            db_url,
+            simulator_url,
             http: reqwest::Client::new(),
             local: Some(local),
         })
@@ -271,6 +313,56 @@ impl Stack {
         &self.local().gateway
     }
 
+    /// The Zoom simulator.
+    pub fn zoom(&self) -> &ZoomSimulator {
+        &self.local().zoom
+    }
+
+    /// What the edge functions have asked of the gateway and of Zoom, in the order in which they did. Clearing the two
+    /// records clears this one.
+    pub fn outbound_calls(&self) -> Vec<OutboundCall> {
+        let requests = self.gateway().requests().into_iter();
+        let inward = requests
+            .filter(|request| request.caller == Caller::Edge)
+            .map(|request| OutboundCall {
+                number: request.number,
+                what: request.path,
+                status: Some(request.status).filter(|status| *status > 0),
+            });
+        let calls = self.zoom().calls().into_iter();
+        // The consent page is called by browsers.
+        let outward = calls
+            .filter(|call| call.endpoint != Endpoint::Authorize)
+            .map(|call| OutboundCall {
+                number: call.number,
+                what: match call.grant {
+                    Some(Grant::AuthorizationCode) => "zoom token_exchange".to_owned(),
+                    Some(Grant::RefreshToken) => "zoom token_refresh".to_owned(),
+                    None => format!("zoom {}", call.endpoint),
+                },
+                status: call.status,
+            });
+        let mut all: Vec<_> = inward.chain(outward).collect();
+        all.sort_by_key(|call| call.number);
+        all
+    }
+
+    /// Lets time pass, by whole seconds, for the database and for Zoom: every instant in the tables of `public` and
+    /// `private` lies that much further back afterwards, and so does everything that has happened or is planned at Zoom. No
+    /// trigger takes notice, and nobody's clock is touched: what lay an hour ahead before a travel of two hours is an hour
+    /// ago after it. Sign-ins stay as they are.
+    pub async fn travel(&self, by: TimeDelta) -> Result<()> {
+        let local = self.local();
+        database::let_time_pass(local.postgres.connect("supabase_admin").await?, by).await?;
+        local.zoom.travel(by);
+        Ok(())
+    }
+
+    /// Every row of every table in `public` and `private` as text, for a search for what must not be there.
+    pub async fn dump(&self) -> Result<String> {
+        database::dump(&self.local().postgres.connect("supabase_admin").await?).await
+    }
+
     /// Kills a process that serves the functions, as it stands; `index` counts from 0. No more requests go to it.
     pub async fn kill_worker(&self, index: usize) -> Result<()> {
         let local = self.local();
@@ -320,11 +412,24 @@ impl Local {
     }
 }
 
+/// The Zoom app of a stack; its secrets are new for each.
+fn zoom_app(url: &str) -> Result<ZoomApp> {
+    Ok(ZoomApp {
+        client_id: random_text()?,
+        client_secret: random_text()?,
+        redirect_uri: format!("{url}/functions/v1/zoom-oauth-callback"),
+        webhook_url: format!("{url}/functions/v1/zoom-webhook"),
+        webhook_secret_token: random_text()?,
+    })
+}
+
 /// The configuration of the functions; secrets are new for each stack.
 fn functions_env(
     url: &str,
     secret_key: &str,
     jwks: &Value,
+    zoom_app: &ZoomApp,
+    zoom: &Authority,
     options: &StackOptions,
 ) -> Result<BTreeMap<String, String>> {
     let sealing_key = BASE64_STANDARD.encode(random_bytes::<32>()?);
@@ -332,10 +437,12 @@ fn functions_env(
         [
             ("SUPABASE_URL", url.to_owned()),
             ("SUPABASE_SECRET_KEY", secret_key.to_owned()),
-            ("ZOOM_CLIENT_ID", random_text()?),
-            ("ZOOM_CLIENT_SECRET", random_text()?),
-            ("ZOOM_REDIRECT_URI", format!("{url}/functions/v1/zoom-oauth-callback")),
-            ("ZOOM_WEBHOOK_SECRET_TOKEN", random_text()?),
+            ("ZOOM_CLIENT_ID", zoom_app.client_id.clone()),
+            ("ZOOM_CLIENT_SECRET", zoom_app.client_secret.clone()),
+            ("ZOOM_REDIRECT_URI", zoom_app.redirect_uri.clone()),
+            ("ZOOM_WEBHOOK_SECRET_TOKEN", zoom_app.webhook_secret_token.clone()),
+            ("ZOOM_OAUTH_URL", format!("http://{zoom}/oauth")),
+            ("ZOOM_API_URL", format!("http://{zoom}/v2")),
             ("APP_REDIRECT_URI", "cotrainr://video/zoom-connected".to_owned()),
             ("APP_INVITE_URI", format!("{url}/join")),
             ("TOKEN_ENCRYPTION_KEYS", format!("local:{sealing_key}")),
@@ -349,7 +456,8 @@ fn functions_env(
         ),
         Jwks::Inline => env.insert("SUPABASE_JWKS".to_owned(), jwks.to_string()),
     };
-    env.extend(options.env.clone());
+    let given = options.env.iter();
+    env.extend(given.map(|(name, value)| (name.clone(), value.replace("{url}", url))));
     env.retain(|_, value| !value.is_empty());
     Ok(env)
 }

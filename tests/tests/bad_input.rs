@@ -3,7 +3,7 @@
 mod support;
 
 use anyhow::Result;
-use local_stack::stack::{Stack, StackOptions};
+use local_stack::{Stack, StackOptions};
 use reqwest::{Body, Method};
 use serde_json::{json, Value};
 use support::{in_hours, new_session, Reply, User};

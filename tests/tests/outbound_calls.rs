@@ -3,10 +3,7 @@
 mod support;
 
 use anyhow::Result;
-use local_stack::{
-    gateway::Caller,
-    stack::{Jwks, Stack, StackOptions},
-};
+use local_stack::{Caller, Jwks, Stack, StackOptions};
 use serde_json::json;
 use support::{new_session, User};
 

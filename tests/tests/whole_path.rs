@@ -3,7 +3,7 @@
 mod support;
 
 use anyhow::{Context, Result};
-use local_stack::stack::{Stack, StackOptions};
+use local_stack::{Stack, StackOptions};
 use serde_json::json;
 use support::{new_session, User};
 

@@ -4,9 +4,12 @@
 
 use anyhow::{ensure, Context, Result};
 use chrono::{DateTime, TimeDelta, Utc};
-use local_stack::stack::{SignedIn, Stack};
+use local_stack::{SignedIn, Stack};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{json, Value};
+
+pub mod connection;
+pub mod db;
 
 /// An answer, read whole.
 #[derive(Debug)]
@@ -48,7 +51,10 @@ impl Reply {
 
     /// A header's text; empty where it is absent.
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 }
 
@@ -95,7 +101,10 @@ impl User {
 
     /// The user's id as text.
     pub fn id(&self) -> String {
-        self.signed_in.as_ref().map(|user| user.user_id.to_string()).unwrap_or_default()
+        self.signed_in
+            .as_ref()
+            .map(|user| user.user_id.to_string())
+            .unwrap_or_default()
     }
 
     /// A request to the stack, with the headers that an app sends.
@@ -130,7 +139,14 @@ impl User {
     /// Sends a change to a table and asks for the rows that it reached.
     pub async fn write(&self, method: Method, query: &str, body: &Value) -> Result<Reply> {
         let request = self.request(method, &format!("/rest/v1/{query}"));
-        Reply::read(request.header("prefer", "return=representation").json(body).send().await?).await
+        Reply::read(
+            request
+                .header("prefer", "return=representation")
+                .json(body)
+                .send()
+                .await?,
+        )
+        .await
     }
 
     /// Opens an address in the user's browser, which carries no credentials of the app.
@@ -150,7 +166,12 @@ impl User {
         let address = started["auth_url"].as_str().context("no auth_url")?;
         let form = [("decision", decision), ("email", zoom_email)];
         let answer = Reply::read(self.client.post(address).form(&form).send().await?).await?;
-        ensure!(answer.status == 302, "consent answered {} {}", answer.status, answer.text);
+        ensure!(
+            answer.status == 302,
+            "consent answered {} {}",
+            answer.status,
+            answer.text
+        );
         Ok(answer.header("location").to_owned())
     }
 
