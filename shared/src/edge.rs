@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use http::{header, request::Parts, HeaderName, HeaderValue, Request};
+use http::{request::Parts, HeaderName, HeaderValue, Request};
 
 use crate::{
     call::{self, Answer, App, Call, Endpoint, MAX_BODY_BYTES},
@@ -62,27 +62,29 @@ fn parts(request: &worker::Request) -> Result<Parts, Error> {
     Ok(built.into_parts().0)
 }
 
-/// Reads the body up to the limit, whatever its length is said to be.
+/// What is read at most of a body that is too large, in bytes.
+const MAX_DISCARDED_BYTES: usize = 4 * 1024 * 1024;
+
+/// Reads the body up to the limit, whatever its length is said to be. What goes beyond is read and thrown away, so that a
+/// client that is still sending hears why it was refused; one that sends without end is cut off.
 async fn read_body(request: &mut worker::Request) -> Result<Bytes, Error> {
-    let too_large = || Error::PayloadTooLarge(MAX_BODY_BYTES / 1024);
-    let announced = request
-        .headers()
-        .get(header::CONTENT_LENGTH.as_str())
-        .ok()
-        .flatten()
-        .and_then(|length| length.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > MAX_BODY_BYTES) {
-        return Err(too_large());
-    }
-    let mut body = Vec::new();
     let Ok(mut stream) = request.stream() else {
         return Ok(Bytes::new());
     };
+    let mut body = Vec::new();
+    let mut length = 0_usize;
     while let Some(chunk) = stream.next().await {
-        body.extend_from_slice(&chunk.map_err(|_| Error::InvalidJson)?);
-        if body.len() > MAX_BODY_BYTES {
-            return Err(too_large());
+        let chunk = chunk.map_err(|_| Error::InvalidJson)?;
+        length = length.saturating_add(chunk.len());
+        if length > MAX_DISCARDED_BYTES {
+            break;
         }
+        if length <= MAX_BODY_BYTES {
+            body.extend_from_slice(&chunk);
+        }
+    }
+    if length > MAX_BODY_BYTES {
+        return Err(Error::PayloadTooLarge(MAX_BODY_BYTES / 1024));
     }
     Ok(body.into())
 }
