@@ -4,7 +4,6 @@
 //! The edge functions get out through a second listener, a forward proxy that lets them reach this origin and the Zoom
 //! simulator alone. So the record of requests tells their calls from everybody else's, and none leaves the machine.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,14 +26,18 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tower::ServiceExt;
 use tower_http::cors::{AllowHeaders, AllowMethods, Any, CorsLayer};
 use tower_http::services::ServeDir;
 
 use crate::auth_issuer::{self, Issuer};
+use crate::gateway_faults::{self, GatewayFault, GatewayFaults};
+use crate::leaks::{Answer, Reader};
 use crate::places;
 use crate::processes::{Logs, Output};
 use crate::sequence;
+
+/// No answer here is longer, in bytes.
+const MAX_KEPT_ANSWER: usize = 64 * 1024 * 1024;
 
 /// Who sent a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +92,8 @@ struct Shared {
     parts: Parts,
     client: Client<HttpConnector, Body>,
     requests: Mutex<Vec<LoggedRequest>>,
+    answers: Mutex<Vec<Answer>>,
+    faults: Mutex<GatewayFaults>,
     workers: Mutex<Vec<SocketAddr>>,
     next_worker: AtomicUsize,
 }
@@ -109,6 +114,8 @@ impl Gateway {
             parts,
             client,
             requests: Mutex::default(),
+            answers: Mutex::default(),
+            faults: Mutex::default(),
             workers: Mutex::default(),
             next_worker: AtomicUsize::new(0),
         });
@@ -131,9 +138,29 @@ impl Gateway {
         lock(&self.shared.requests).clone()
     }
 
+    /// Every answer to the outside since the start, for the leak check.
+    pub(crate) fn answers(&self) -> Vec<Answer> {
+        lock(&self.shared.answers).clone()
+    }
+
     /// Forgets the requests so far.
     pub fn clear(&self) {
         lock(&self.shared.requests).clear();
+    }
+
+    /// Orders a fault at calls of the edge functions to this origin; gives its id.
+    pub fn order(&self, fault: GatewayFault) -> u64 {
+        lock(&self.shared.faults).order(fault)
+    }
+
+    /// How often a fault has happened; `None` for one that was withdrawn.
+    pub fn happened(&self, fault: u64) -> Option<u32> {
+        lock(&self.shared.faults).happened(fault)
+    }
+
+    /// Takes all faults back, and lets their calls go on.
+    pub fn withdraw_all(&self) {
+        lock(&self.shared.faults).withdraw_all();
     }
 
     /// The processes that serve the functions, in turns.
@@ -188,11 +215,16 @@ async fn record(State(shared): State<Arc<Shared>>, request: Request, next: Next)
         number: sequence::next(),
         at: Utc::now(),
     };
-    if shared.parts.output == Output::Keep {
+    let keeps = shared.parts.output == Output::Keep;
+    if keeps {
         lock(&shared.requests).push(logged.clone());
     }
+    let reader = Reader::identify(request.headers(), &shared.parts.secret_key);
     let start = Instant::now();
-    let response = next.run(request).await;
+    let mut response = next.run(request).await;
+    if keeps && logged.caller == Caller::Outside {
+        response = keep_answer(&shared, reader, format!("{} {}", logged.method, logged.path), response).await;
+    }
     logged.status = response.status().as_u16();
     logged.x_request_id = logged.x_request_id.or_else(|| request_id(response.headers()));
     // The query stays out of the log: it may carry codes and keys.
@@ -209,6 +241,22 @@ async fn record(State(shared): State<Arc<Shared>>, request: Request, next: Next)
         *entry = logged;
     }
     response
+}
+
+/// Reads an answer whole and keeps it.
+async fn keep_answer(shared: &Shared, reader: Reader, request: String, response: Response) -> Response {
+    let (parts, body) = response.into_parts();
+    match axum::body::to_bytes(body, MAX_KEPT_ANSWER).await {
+        Ok(body) => {
+            lock(&shared.answers).push(Answer {
+                reader,
+                request,
+                body: body.to_vec(),
+            });
+            Response::from_parts(parts, Body::from(body))
+        }
+        Err(error) => bad_gateway(&error.into()),
+    }
 }
 
 fn refusal(status: StatusCode, message: &str, hint: &str) -> Response {
@@ -372,8 +420,7 @@ async fn egress(shared: Arc<Shared>, router: Router, mut request: Request) -> Re
     let secure = request.uri().scheme() == Some(&Scheme::HTTPS);
     if !secure && target.as_ref() == Some(&shared.parts.authority) {
         request.extensions_mut().insert(Caller::Edge);
-        let response: Result<_, Infallible> = router.oneshot(request).await;
-        return Ok(response?);
+        return gateway_faults::call(&shared.faults, router, request).await;
     }
     let log = |outcome: &str, request: &(String, String)| {
         shared

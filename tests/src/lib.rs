@@ -4,6 +4,8 @@
 mod auth_issuer;
 mod database;
 mod gateway;
+mod gateway_faults;
+mod leaks;
 mod places;
 mod postgres;
 mod postgrest;
@@ -16,6 +18,7 @@ pub mod zoom;
 
 pub use auth_issuer::Issuer;
 pub use gateway::{Caller, Gateway, LoggedRequest};
+pub use gateway_faults::GatewayFault;
 pub use places::repository;
 pub use processes::Output;
 pub use stack::{Jwks, OutboundCall, SignedIn, Stack, StackOptions, DEMO_PASSWORD};

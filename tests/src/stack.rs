@@ -20,12 +20,13 @@ use uuid::Uuid;
 use crate::auth_issuer::Issuer;
 use crate::database;
 use crate::gateway::{Caller, Gateway, Parts};
+use crate::leaks::{self, ForItsHost, Secret};
 use crate::postgres::Postgres;
 use crate::postgrest;
 use crate::processes::{Logs, Output, Processes};
 use crate::random::{random_bytes, random_text};
 use crate::workers::Worker;
-use crate::zoom::{Endpoint, Grant, ZoomApp, ZoomOptions, ZoomSimulator};
+use crate::zoom::{Endpoint, Grant, SecretKind, ZoomApp, ZoomOptions, ZoomSimulator};
 
 /// The password of the seeded users and of those that [`Stack::create_user`] makes.
 pub const DEMO_PASSWORD: &str = "demo-password";
@@ -398,14 +399,54 @@ impl Stack {
         self.local().processes.logs().lines()
     }
 
-    /// Ends everything and waits for it. Dropping the stack does the same.
+    /// Ends everything and waits for it; fails if a secret has leaked. Dropping the stack does the same.
     pub async fn stop(self) -> Result<()> {
         tokio::task::spawn_blocking(move || drop(self)).await?;
         Ok(())
     }
 }
 
+impl Drop for Stack {
+    /// Every test ends with the leak check: a secret in a log line, or in an answer to the wrong one, fails it.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let leaks = self.local.as_ref().map(Local::leaks);
+        match leaks {
+            None => {}
+            Some(Ok(leaks)) => assert!(leaks.is_empty(), "secrets have leaked:\n  {}", leaks.join("\n  ")),
+            Some(Err(error)) => panic!("the leak check could not be made: {error:#}"),
+        }
+    }
+}
+
 impl Local {
+    /// Where secrets of this stack are that should not be there.
+    fn leaks(&self) -> Result<Vec<String>> {
+        let issued = self.zoom.issued_secrets().into_iter().map(|secret| Secret {
+            what: format!("{:?}", secret.kind),
+            value: secret.value,
+            for_its_host: match secret.kind {
+                SecretKind::StartUrl | SecretKind::StartToken => ForItsHost::Yes,
+                SecretKind::Code | SecretKind::AccessToken | SecretKind::RefreshToken => ForItsHost::No,
+            },
+        });
+        let configured = self.functions_env.iter().filter(|(name, _)| {
+            ["SECRET", "ENCRYPTION_KEYS", "SERVICE_ROLE"].iter().any(|part| name.contains(part))
+        });
+        let configured = configured.flat_map(|(name, value)| {
+            // Of a list `id:key,…` the keys; anything else has no such separators.
+            value.split(',').map(|entry| entry.rsplit(':').next().unwrap_or(entry)).map(|value| Secret {
+                what: name.clone(),
+                value: value.to_owned(),
+                for_its_host: ForItsHost::No,
+            })
+        });
+        let secrets: Vec<Secret> = issued.chain(configured).collect();
+        leaks::find(&secrets, &self.processes.logs().lines(), &self.gateway.answers())
+    }
+
     fn announce_workers(&self, workers: &[Option<Worker>]) {
         let running = workers.iter().flatten().map(|worker| worker.address);
         self.gateway.set_workers(running.collect());

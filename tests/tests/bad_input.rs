@@ -29,7 +29,11 @@ fn assert_error(reply: &Reply, status: u16, code: &str, what: &str) {
     assert_eq!(reply.header("x-content-type-options"), "nosniff", "{what}");
     assert_eq!(reply.header("access-control-allow-origin"), "*", "{what}");
     assert!(reply.header("server-timing").contains("db;dur="), "{what}");
-    assert_eq!(reply.header("retry-after").is_empty(), !matches!(status, 409 | 429 | 503), "{what}");
+    assert_eq!(
+        reply.header("retry-after").is_empty(),
+        !matches!(status, 409 | 429 | 503),
+        "{what}"
+    );
 }
 
 async fn stored_rows(stack: &Stack) -> Result<i64> {
@@ -53,28 +57,64 @@ async fn callers_without_a_good_token_are_refused_everywhere() -> Result<()> {
     let nobody = User::nobody(&stack);
     let user_id = trainer.signed_in.as_ref().map(|user| user.user_id).unwrap_or_default();
     let forged = stack.issuer().forged_tokens(user_id)?;
-    for function in ["zoom-oauth-start", "zoom-disconnect", "refresh-token", "create-session", "start-session"] {
+    for function in [
+        "zoom-oauth-start",
+        "zoom-disconnect",
+        "refresh-token",
+        "create-session",
+        "start-session",
+    ] {
         let path = format!("/functions/v1/{function}");
         assert_error(&nobody.call(function, &json!({})).await?, 401, "unauthorized", function);
         for (what, token) in &forged {
-            let request = nobody.request(Method::POST, &path).bearer_auth(token).json(&new_session(json!({})));
-            let code = if *what == "expired" { "token_expired" } else { "unauthorized" };
-            assert_error(&Reply::read(request.send().await?).await?, 401, code, &format!("{function}, {what}"));
+            let request = nobody
+                .request(Method::POST, &path)
+                .bearer_auth(token)
+                .json(&new_session(json!({})));
+            let code = if *what == "expired" {
+                "token_expired"
+            } else {
+                "unauthorized"
+            };
+            assert_error(
+                &Reply::read(request.send().await?).await?,
+                401,
+                code,
+                &format!("{function}, {what}"),
+            );
         }
         for header in ["", "Bearer", "Bearer ", "Basic dXNlcjpwYXNz", "bearer a b c"] {
-            let request = nobody.request(Method::POST, &path).header("authorization", header).body("{}");
-            assert_error(&Reply::read(request.send().await?).await?, 401, "unauthorized", &format!("{function}, {header:?}"));
+            let request = nobody
+                .request(Method::POST, &path)
+                .header("authorization", header)
+                .body("{}");
+            assert_error(
+                &Reply::read(request.send().await?).await?,
+                401,
+                "unauthorized",
+                &format!("{function}, {header:?}"),
+            );
         }
     }
     for function in ["zoom-sync", "zoom-webhook"] {
-        assert_error(&trainer.call(function, &json!({})).await?, 401, "unauthorized", function);
+        assert_error(
+            &trainer.call(function, &json!({})).await?,
+            401,
+            "unauthorized",
+            function,
+        );
     }
     // A user's token is no secret key, and the secret key is no user's token.
     let as_user = nobody
         .request(Method::POST, "/functions/v1/create-session")
         .bearer_auth(stack.secret_key())
         .json(&new_session(json!({})));
-    assert_error(&Reply::read(as_user.send().await?).await?, 401, "unauthorized", "secret key as a bearer token");
+    assert_error(
+        &Reply::read(as_user.send().await?).await?,
+        401,
+        "unauthorized",
+        "secret key as a bearer token",
+    );
     assert_eq!(stored_rows(&stack).await?, 0);
     stack.stop().await
 }
@@ -101,7 +141,15 @@ async fn methods_and_preflights() -> Result<()> {
         assert_eq!(reply.status, 204, "{function}");
         assert_eq!(reply.header("access-control-allow-origin"), "*");
         let headers = reply.header("access-control-allow-headers");
-        for name in ["authorization", "x-client-info", "apikey", "content-type", "x-retry-count", "traceparent", "idempotency-key"] {
+        for name in [
+            "authorization",
+            "x-client-info",
+            "apikey",
+            "content-type",
+            "x-retry-count",
+            "traceparent",
+            "idempotency-key",
+        ] {
             assert!(headers.contains(name), "{function}: {name} in {headers}");
         }
     }
@@ -116,17 +164,50 @@ async fn bodies_that_are_none() -> Result<()> {
         let path = format!("/functions/v1/{function}");
         let bodies: Vec<(&str, &str, Body, u16, &str)> = vec![
             ("text", "text/plain", "{}".into(), 415, "unsupported_media_type"),
-            ("form", "application/x-www-form-urlencoded", "title=x".into(), 415, "unsupported_media_type"),
+            (
+                "form",
+                "application/x-www-form-urlencoded",
+                "title=x".into(),
+                415,
+                "unsupported_media_type",
+            ),
             ("empty", "application/json", "".into(), 400, "invalid_json"),
-            ("truncated", "application/json", r#"{"title":"x","#.into(), 400, "invalid_json"),
+            (
+                "truncated",
+                "application/json",
+                r#"{"title":"x","#.into(),
+                400,
+                "invalid_json",
+            ),
             ("list", "application/json", "[]".into(), 400, "invalid_json"),
             ("number", "application/json", "7".into(), 400, "invalid_json"),
-            ("not UTF-8", "application/json", vec![b'{', b'"', 0xff, 0xfe, b'"', b':', b'1', b'}'].into(), 400, "invalid_json"),
-            ("deep", "application/json", "[".repeat(50_000).into(), 400, "invalid_json"),
-            ("1 MB", "application/json", format!(r#"{{"title":"{}"}}"#, "x".repeat(1 << 20)).into(), 413, "payload_too_large"),
+            (
+                "not UTF-8",
+                "application/json",
+                vec![b'{', b'"', 0xff, 0xfe, b'"', b':', b'1', b'}'].into(),
+                400,
+                "invalid_json",
+            ),
+            (
+                "deep",
+                "application/json",
+                "[".repeat(50_000).into(),
+                400,
+                "invalid_json",
+            ),
+            (
+                "1 MB",
+                "application/json",
+                format!(r#"{{"title":"{}"}}"#, "x".repeat(1 << 20)).into(),
+                413,
+                "payload_too_large",
+            ),
         ];
         for (what, content_type, body, status, code) in bodies {
-            let request = trainer.request(Method::POST, &path).header("content-type", content_type).body(body);
+            let request = trainer
+                .request(Method::POST, &path)
+                .header("content-type", content_type)
+                .body(body);
             let what = format!("{function}, {what}");
             assert_error(&Reply::read(request.send().await?).await?, status, code, &what);
         }
@@ -136,7 +217,12 @@ async fn bodies_that_are_none() -> Result<()> {
             .request(Method::POST, &path)
             .header("content-type", "application/json")
             .body(Body::wrap_stream(futures_util::stream::iter(chunks)));
-        assert_error(&Reply::read(streamed.send().await?).await?, 413, "payload_too_large", "streamed 1 MB");
+        assert_error(
+            &Reply::read(streamed.send().await?).await?,
+            413,
+            "payload_too_large",
+            "streamed 1 MB",
+        );
     }
     assert_eq!(stored_rows(&stack).await?, 0);
     stack.stop().await
@@ -180,11 +266,20 @@ async fn values_that_cannot_be_used_are_named() -> Result<()> {
         (json!({"participant_ids": [unknown]}), "participant_ids"),
         (json!({"participant_ids": [trainer.id()]}), "participant_ids"),
         (json!({"participant_ids": ["client1"]}), "participant_ids"),
-        (json!({"participant_ids": [client.id(), unknown], "max_participants": 2}), "participant_ids"),
+        (
+            json!({"participant_ids": [client.id(), unknown], "max_participants": 2}),
+            "participant_ids",
+        ),
         (json!({"provider": "teams"}), "provider"),
         (json!({"provider": "external"}), "join_url"),
-        (json!({"provider": "external", "join_url": "http://meet.example"}), "join_url"),
-        (json!({"provider": "external", "join_url": "javascript:alert(1)"}), "join_url"),
+        (
+            json!({"provider": "external", "join_url": "http://meet.example"}),
+            "join_url",
+        ),
+        (
+            json!({"provider": "external", "join_url": "javascript:alert(1)"}),
+            "join_url",
+        ),
         (json!({"join_url": "https://meet.example"}), "join_url"),
         (json!({"host_id": client.id()}), "host_id"),
         (json!({"status": "ended"}), "status"),
@@ -193,7 +288,12 @@ async fn values_that_cannot_be_used_are_named() -> Result<()> {
     for (changes, field) in cases {
         let reply = trainer.call("create-session", &new_session(changes.clone())).await?;
         assert_error(&reply, 400, "invalid_request", &changes.to_string());
-        let fields: Vec<_> = reply.json["fields"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+        let fields: Vec<_> = reply.json["fields"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| name.as_str())
+            .collect();
         assert_eq!(fields, [field], "{changes}");
     }
     for key in ["", " ", "two words", "ümlaut", &"x".repeat(256)] {
@@ -204,7 +304,9 @@ async fn values_that_cannot_be_used_are_named() -> Result<()> {
         assert_error(&Reply::read(request.send().await?).await?, 400, "invalid_request", key);
     }
     for session_id in [json!("x"), json!(7), json!(null), json!("")] {
-        let reply = trainer.call("start-session", &json!({"session_id": session_id})).await?;
+        let reply = trainer
+            .call("start-session", &json!({"session_id": session_id}))
+            .await?;
         assert_error(&reply, 400, "invalid_request", "session_id");
     }
     let missing = trainer.call("start-session", &json!({"session_id": unknown})).await?;
@@ -213,7 +315,10 @@ async fn values_that_cannot_be_used_are_named() -> Result<()> {
 
     // The isolates are alive, and what is odd but good is taken.
     let title = "🧘".repeat(200);
-    let created = trainer.call("create-session", &new_session(json!({"title": title}))).await?.ok()?;
+    let created = trainer
+        .call("create-session", &new_session(json!({"title": title})))
+        .await?
+        .ok()?;
     assert_eq!(created["title"], title);
     stack.stop().await
 }
@@ -223,17 +328,50 @@ async fn sessions_of_others_are_not_to_be_seen() -> Result<()> {
     let stack = Stack::start(StackOptions::default()).await?;
     let trainer = User::sign_in(&stack, "trainer").await?;
     let other = User::sign_in(&stack, "nutritionist").await?;
-    let (client, stranger) = (User::sign_in(&stack, "client1").await?, User::sign_in(&stack, "client2").await?);
+    let (client, stranger) = (
+        User::sign_in(&stack, "client1").await?,
+        User::sign_in(&stack, "client2").await?,
+    );
     trainer.connect_zoom("trainer@zoom.test").await?;
     let body = new_session(json!({"participant_ids": [client.id()]}));
     let session = trainer.call("create-session", &body).await?.ok()?;
     let start = json!({"session_id": session["id"]});
-    assert_error(&other.call("start-session", &start).await?, 404, "session_not_found", "another host");
-    assert_error(&stranger.call("start-session", &start).await?, 404, "session_not_found", "a stranger");
-    assert_error(&client.call("start-session", &start).await?, 403, "not_the_host", "a participant");
-    assert_error(&client.call("create-session", &body).await?, 403, "not_a_host", "a client creates");
-    assert_error(&client.call("zoom-oauth-start", &json!({})).await?, 403, "not_a_host", "a client connects");
-    assert_error(&other.call("create-session", &new_session(json!({}))).await?, 403, "zoom_not_connected", "not connected");
+    assert_error(
+        &other.call("start-session", &start).await?,
+        404,
+        "session_not_found",
+        "another host",
+    );
+    assert_error(
+        &stranger.call("start-session", &start).await?,
+        404,
+        "session_not_found",
+        "a stranger",
+    );
+    assert_error(
+        &client.call("start-session", &start).await?,
+        403,
+        "not_the_host",
+        "a participant",
+    );
+    assert_error(
+        &client.call("create-session", &body).await?,
+        403,
+        "not_a_host",
+        "a client creates",
+    );
+    assert_error(
+        &client.call("zoom-oauth-start", &json!({})).await?,
+        403,
+        "not_a_host",
+        "a client connects",
+    );
+    assert_error(
+        &other.call("create-session", &new_session(json!({}))).await?,
+        403,
+        "zoom_not_connected",
+        "not connected",
+    );
     stack.stop().await
 }
 
@@ -255,7 +393,11 @@ async fn callbacks_that_lead_nowhere() -> Result<()> {
         format!("?error=access_denied&state={forged}"),
     ] {
         let page = trainer.browse(&format!("{callback}{query}")).await?;
-        assert!(page.text.contains("zoom-connected?error=invalid_state"), "{query}: {}", page.text);
+        assert!(
+            page.text.contains("zoom-connected?error=invalid_state"),
+            "{query}: {}",
+            page.text
+        );
     }
 
     // Nothing of the query reaches the page, and the target is the configured one.
@@ -264,8 +406,17 @@ async fn callbacks_that_lead_nowhere() -> Result<()> {
     assert!(denied.contains("error=access_denied"), "{denied}");
     let attack = "&redirect_uri=https://evil.example&app_redirect_uri=evil://x&error_description=%3Cscript%3E";
     let page = trainer.browse(&format!("{denied}{attack}")).await?;
-    assert!(page.text.contains("cotrainr://video/zoom-connected?error=access_denied"), "{}", page.text);
-    assert!(!page.text.contains("evil") && !page.text.contains("<script"), "{}", page.text);
+    assert!(
+        page.text
+            .contains("cotrainr://video/zoom-connected?error=access_denied"),
+        "{}",
+        page.text
+    );
+    assert!(
+        !page.text.contains("evil") && !page.text.contains("<script"),
+        "{}",
+        page.text
+    );
     assert_eq!(trainer.connection().await?["state"], "not_connected");
 
     // A replay tells the first outcome again, and exchanges nothing.
@@ -276,7 +427,12 @@ async fn callbacks_that_lead_nowhere() -> Result<()> {
         assert_eq!(page.status, 200);
         assert!(page.text.contains("zoom-connected?success=1"), "{}", page.text);
     }
-    let exchanges = stack.zoom().calls().iter().filter(|call| call.endpoint == "token").count();
+    let exchanges = stack
+        .zoom()
+        .calls()
+        .iter()
+        .filter(|call| call.endpoint == "token")
+        .count();
     assert_eq!(exchanges, 1);
 
     // An expired state.
@@ -285,9 +441,16 @@ async fn callbacks_that_lead_nowhere() -> Result<()> {
     stack
         .db()
         .await?
-        .execute("update private.zoom_oauth_states set expires_at = now() - interval '1 second'", &[])
+        .execute(
+            "update private.zoom_oauth_states set expires_at = now() - interval '1 second'",
+            &[],
+        )
         .await?;
     let page = trainer.browse(&late).await?;
-    assert!(page.text.contains("zoom-connected?error=state_expired"), "{}", page.text);
+    assert!(
+        page.text.contains("zoom-connected?error=state_expired"),
+        "{}",
+        page.text
+    );
     stack.stop().await
 }

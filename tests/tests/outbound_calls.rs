@@ -12,7 +12,13 @@ fn outbound(stack: &Stack) -> Vec<String> {
     let requests = stack.gateway().requests();
     let inward = requests.iter().filter(|request| request.caller == Caller::Edge);
     let mut calls: Vec<String> = inward.map(|request| request.path.clone()).collect();
-    calls.extend(stack.zoom().calls().iter().map(|call| format!("zoom {}", call.endpoint)));
+    calls.extend(
+        stack
+            .zoom()
+            .calls()
+            .iter()
+            .map(|call| format!("zoom {}", call.endpoint)),
+    );
     stack.gateway().clear();
     stack.zoom().clear_calls();
     calls
@@ -30,13 +36,20 @@ async fn count_all(jwks: Jwks, verification: usize) -> Result<()> {
     for (function, body) in [
         ("zoom-oauth-start", json!({})),
         ("create-session", new_session(json!({}))),
-        ("start-session", json!({"session_id": "00000000-0000-4000-8000-000000000000"})),
+        (
+            "start-session",
+            json!({"session_id": "00000000-0000-4000-8000-000000000000"}),
+        ),
         ("zoom-disconnect", json!({})),
     ] {
         outbound(&stack);
         trainer.call(function, &body).await?;
         let calls = outbound(&stack);
-        assert_eq!(calls.iter().filter(|path| path.contains("jwks")).count(), verification, "{function}: {calls:?}");
+        assert_eq!(
+            calls.iter().filter(|path| path.contains("jwks")).count(),
+            verification,
+            "{function}: {calls:?}"
+        );
     }
 
     let started = trainer.call("zoom-oauth-start", &json!({})).await?.ok()?;
@@ -46,41 +59,69 @@ async fn count_all(jwks: Jwks, verification: usize) -> Result<()> {
     outbound(&stack);
     trainer.browse(&callback).await?;
     let calls = outbound(&stack);
-    assert_eq!(calls, [
-        "/rest/v1/rpc/zoom_oauth_consume",
-        "/rest/v1/rpc/zoom_oauth_complete",
-        "zoom token",
-        "zoom users_me",
-    ]);
+    assert_eq!(
+        calls,
+        [
+            "/rest/v1/rpc/zoom_oauth_consume",
+            "/rest/v1/rpc/zoom_oauth_complete",
+            "zoom token",
+            "zoom users_me",
+        ]
+    );
 
     let session = trainer.call("create-session", &new_session(json!({}))).await?.ok()?;
-    let create = ["/rest/v1/rpc/session_begin", "/rest/v1/rpc/session_complete", "zoom create_meeting"];
+    let create = [
+        "/rest/v1/rpc/session_begin",
+        "/rest/v1/rpc/session_complete",
+        "zoom create_meeting",
+    ];
     assert_eq!(outbound(&stack), create);
 
-    db.execute("update public.user_integrations_zoom set access_token_expires_at = now()", &[]).await?;
+    db.execute(
+        "update public.user_integrations_zoom set access_token_expires_at = now()",
+        &[],
+    )
+    .await?;
     trainer.call("create-session", &new_session(json!({}))).await?.ok()?;
-    assert_eq!(outbound(&stack), [
-        "/rest/v1/rpc/session_begin",
-        "/rest/v1/rpc/zoom_refresh_commit",
-        "/rest/v1/rpc/session_complete",
-        "zoom token",
-        "zoom create_meeting",
-    ]);
+    assert_eq!(
+        outbound(&stack),
+        [
+            "/rest/v1/rpc/session_begin",
+            "/rest/v1/rpc/zoom_refresh_commit",
+            "/rest/v1/rpc/session_complete",
+            "zoom token",
+            "zoom create_meeting",
+        ]
+    );
 
     let start = json!({"session_id": session["id"]});
     trainer.call("start-session", &start).await?.ok()?;
     assert_eq!(outbound(&stack), ["/rest/v1/rpc/start_begin"]);
 
-    db.execute("update public.video_session_host_meta set expires_at = now() + interval '9 minutes'", &[]).await?;
+    db.execute(
+        "update public.video_session_host_meta set expires_at = now() + interval '9 minutes'",
+        &[],
+    )
+    .await?;
     trainer.call("start-session", &start).await?.ok()?;
-    assert_eq!(outbound(&stack), ["/rest/v1/rpc/start_begin", "/rest/v1/rpc/start_complete", "zoom get_meeting"]);
+    assert_eq!(
+        outbound(&stack),
+        [
+            "/rest/v1/rpc/start_begin",
+            "/rest/v1/rpc/start_complete",
+            "zoom get_meeting"
+        ]
+    );
 
     trainer.call("zoom-disconnect", &json!({})).await?.ok()?;
-    assert_eq!(outbound(&stack), [
-        "/rest/v1/rpc/zoom_disconnect_begin",
-        "/rest/v1/rpc/zoom_disconnect_complete",
-        "zoom revoke",
-    ]);
+    assert_eq!(
+        outbound(&stack),
+        [
+            "/rest/v1/rpc/zoom_disconnect_begin",
+            "/rest/v1/rpc/zoom_disconnect_complete",
+            "zoom revoke",
+        ]
+    );
     stack.stop().await
 }
 

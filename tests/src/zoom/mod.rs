@@ -55,6 +55,7 @@ pub use options::{
     ZoomOptions,
 };
 pub use scopes::{CLASSIC as CLASSIC_SCOPES, GRANULAR as GRANULAR_SCOPES};
+pub(crate) use server::to_response;
 pub use simulator::ZoomSimulator;
 pub use tokens::{Status as TokenStatus, TokenKind};
 pub use users::{AppAccess, Licence, NewUser};

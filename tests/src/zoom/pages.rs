@@ -159,7 +159,7 @@ const CONTROLS: [[&str; 3]; 27] = [
     ["POST /simulator/meetings/ID/start, /end, /delete", "", "the host does so in Zoom; makes an event"],
     ["GET, DELETE /simulator/calls", "", "the record of calls; forgets it"],
     ["GET /simulator/faults", "", "the faults that were ordered, and how often each has happened"],
-    ["POST /simulator/faults", "{\"endpoint\": NAME, \"effect\"?: {\"answer\": {\"status\", \"headers\"?, \"body\"?}}|\"drop\"|{\"truncate\": \"broken\"|\"fitting\"}|\"hang\", \"moment\"?: \"before\"|\"after\", \"delay_ms\"?, \"times\"?: 1|null, \"skip\"?: 0, \"often\"?: \"always\"|{\"every\": 3}|{\"share\": {\"share\": 0.3, \"seed\": 7}}}", "orders a fault, before or after Zoom has acted"],
+    ["POST /simulator/faults", "{\"endpoint\": NAME, \"user\"?: EMAIL, \"effect\"?: {\"answer\": {\"status\", \"headers\"?, \"body\"?}}|\"drop\"|{\"truncate\": \"broken\"|\"fitting\"}|\"hang\", \"moment\"?: \"before\"|\"after\", \"delay_ms\"?, \"times\"?: 1|null, \"skip\"?: 0, \"often\"?: \"always\"|{\"every\": 3}|{\"share\": {\"share\": 0.3, \"seed\": 7}}}", "orders a fault, before or after Zoom has acted"],
     ["POST /simulator/faults/ID/release", "", "lets the calls that hang go on"],
     ["DELETE /simulator/faults/ID, /simulator/faults", "", "withdraws one fault, or all"],
     ["POST /simulator/clock", "{\"advance_seconds\": 3600}", "puts the clock forward: everything that has happened is longer ago"],
