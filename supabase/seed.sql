@@ -34,3 +34,14 @@ select
 from auth.users
 where id::text like '00000000-0000-4000-8000-0000000000__' and email like '%@demo.test'
 on conflict do nothing;
+
+-- Whom the demo's hosts can pick when they invite. A real app has lists of its own, and does without this.
+create or replace function public.video_session_contacts() returns table (user_id uuid, name text, email text)
+language sql stable security definer set search_path = ''
+as $$
+  select id, raw_user_meta_data ->> 'full_name', email from auth.users
+  where email like 'client_@demo.test' and id <> auth.uid()
+  order by email
+$$;
+revoke execute on function public.video_session_contacts from public, anon, service_role;
+grant execute on function public.video_session_contacts to authenticated;

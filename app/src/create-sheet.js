@@ -1,0 +1,97 @@
+/** Creating a session, and passing its invite link on. */
+import { createSession, Problem } from "./api.js";
+import { copyWhenReady } from "./clipboard.js";
+import { button, h, icon } from "./dom.js";
+import { inviteLink, linkField } from "./invite.js";
+import { sessionForm } from "./session-form.js";
+import { openSheet } from "./sheet.js";
+import { clock, dayName, nextGoodStart, ZONE } from "./time.js";
+import { troubleSlot } from "./trouble.js";
+
+/** @param providers "zoom" and "external", or the latter alone */
+export function openCreate({ guests, providers, refresh, reconnect, ended, created }) {
+  openSheet(
+    "New session",
+    (sheet) => {
+      const form = sessionForm({ session: { scheduled_start: nextGoodStart() }, guests, providers });
+      const leaveTo = (next) => () => {
+        sheet.close();
+        next();
+      };
+      const trouble = troubleSlot({ reload: leaveTo(refresh), reconnect: leaveTo(reconnect), ended });
+      const create = button({ type: "submit", class: "primary wide" }, "Create session");
+      // One key for each session that is asked for, so that a second try cannot make a second meeting.
+      let key = crypto.randomUUID();
+      let asked;
+
+      async function submit(event) {
+        event.preventDefault();
+        if (sheet.held) return;
+        const filled = form.read();
+        const problems = form.problems(filled);
+        form.mark(problems);
+        if (Object.keys(problems).length > 0) return;
+
+        const body = { ...filled.values, timezone: ZONE, participant_ids: filled.picked };
+        if (asked && asked !== JSON.stringify(body)) key = crypto.randomUUID();
+        asked = JSON.stringify(body);
+        await trouble.around(sheet, create, "Creating…", async () => {
+          const creation = createSession(body, key);
+          // Begun in the tap, or else browsers deny the clipboard.
+          const copying = copyWhenReady(creation.then(inviteLink));
+          const session = await creation.catch(markFields);
+          const copied = await copying;
+          sheet.replace(
+            "Session created",
+            summary(session, copied, () => sheet.close()),
+          );
+          created();
+        });
+      }
+
+      /** A refusal that names fields is shown at these. */
+      function markFields(error) {
+        if (error instanceof Problem && form.mark(error.fields)) error.fields = {};
+        throw error;
+      }
+
+      return h(
+        "form",
+        { novalidate: true, onsubmit: submit },
+        form.element,
+        trouble.element,
+        h("div", { class: "sheet-actions" }, create),
+      );
+    },
+    { precious: true },
+  );
+}
+
+function summary(session, copied, close) {
+  return [
+    h(
+      "div",
+      { class: "done" },
+      h("div", { class: "badge good" }, icon("check")),
+      h(
+        "p",
+        {},
+        h("strong", {}, session.title),
+        h(
+          "span",
+          { class: "soft" },
+          `${dayName(session.scheduled_start)}, ${clock(session.scheduled_start)}, ${session.duration_minutes} minutes`,
+        ),
+      ),
+    ),
+    h(
+      "p",
+      { role: "status" },
+      copied
+        ? "The invite link is copied. Send it to whom you want to meet."
+        : "Copy the invite link and send it to whom you want to meet.",
+    ),
+    linkField(inviteLink(session), session.title),
+    h("div", { class: "sheet-actions" }, button({ class: "primary wide", onclick: close }, "Done")),
+  ];
+}

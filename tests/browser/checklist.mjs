@@ -1,0 +1,475 @@
+/**
+ * The manual checklist, played by a browser against the local stack. tests/tests/web_client.rs runs it; the environment
+ * says where things are: APP_URL, SECRET_KEY, ZOOM_URL, CHROME, SCREENSHOTS and FAILURES (directories for pictures) and
+ * RECEIVED (a file that all bodies go to which participants were sent).
+ */
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import { Browser, leaveAndComeBack } from "./browser.mjs";
+import { Zoom } from "./zoom.mjs";
+
+const { APP_URL, SECRET_KEY, ZOOM_URL, CHROME, SCREENSHOTS, FAILURES, RECEIVED } = process.env;
+const ZOOM_USER = "trainer@zoom.test";
+const HOUR = 3_600_000;
+
+const zoom = new Zoom(ZOOM_URL);
+const browser = await Browser.launch(CHROME, { screenshots: SCREENSHOTS, failures: FAILURES });
+const trainer = await browser.person("trainer");
+const participants = [];
+await trainer.grantClipboard(APP_URL);
+const host = await trainer.page();
+
+/** What the database says, to nobody but us. */
+async function database(query) {
+  const answer = await fetch(`${APP_URL}/rest/v1/${query}`, { headers: { apikey: SECRET_KEY } });
+  assert.equal(answer.status, 200, await answer.clone().text());
+  return answer.json();
+}
+
+async function signIn(page, name) {
+  await page.getByRole("button", { name, exact: true }).tap();
+  await page.getByRole("button", { name: "Sign in" }).tap();
+  await page.getByRole("tab", { name: "Upcoming" }).waitFor();
+  await page.locator("[role=tabpanel][aria-busy=false]").waitFor();
+}
+
+/** A client with a phone of their own, signed in. */
+async function participant(name, address = APP_URL) {
+  const person = await browser.person(name, { participant: true });
+  participants.push(person);
+  const page = await person.page();
+  await page.goto(address);
+  await signIn(page, name);
+  return { person, page };
+}
+
+const tab = (page, name) => page.getByRole("tab", { name }).tap();
+const card = (page, title) =>
+  page.getByRole("listitem").filter({ has: page.getByRole("heading", { name: title, exact: true }) });
+const newSession = host.getByRole("button", { name: "New session" });
+const connection = (page, title) =>
+  page.getByRole("region", { name: "Zoom connection" }).getByRole("heading", { name: title });
+
+/** Decides on Zoom's consent page, and comes back by the return page. */
+async function decide(page, decision) {
+  await page.waitForURL(`${ZOOM_URL}/**`);
+  await page.getByRole("radio", { name: ZOOM_USER }).check();
+  const returnPage = page.waitForResponse((response) =>
+    response.url().startsWith(`${APP_URL}/functions/v1/zoom-oauth-callback`),
+  );
+  await page.getByRole("button", { name: decision }).tap();
+  const address = (await returnPage).url();
+  await page.waitForURL((url) => url.origin === APP_URL && url.pathname === "/");
+  assert.equal(new URL(page.url()).search, "", "what the address brought is taken away");
+  return address;
+}
+
+/** The return page by itself: its way on leads nowhere, so that it stays. */
+async function lookAtReturnPage(address, heading) {
+  const page = await trainer.page();
+  await page.route(
+    (url) => url.origin === APP_URL && url.pathname === "/",
+    (route) => route.fulfill({ status: 204 }),
+  );
+  await page.goto(address, { waitUntil: "commit" });
+  await page.getByRole("heading", { name: heading }).waitFor();
+  await browser.accessible(page, `return page: ${heading}`);
+  await page.close();
+}
+
+const steps = {
+  async "1. Connect: deny, then allow"() {
+    await host.goto(APP_URL);
+    await host.getByRole("button", { name: "Sign in" }).waitFor();
+    await browser.accessible(host, "signed out");
+
+    trainer.expectRefusal(400, "/auth/v1/token");
+    await host.getByLabel("Email").fill("trainer@demo.test");
+    await host.getByLabel("Password").fill("guess");
+    await host.getByRole("button", { name: "Sign in" }).tap();
+    await host.getByRole("alert").getByText("do not belong together").waitFor();
+    await browser.accessible(host, "sign-in refused");
+    trainer.assertRefused();
+
+    await signIn(host, "trainer");
+    await connection(host, "Connect your Zoom account").waitFor();
+    assert.ok(await newSession.isDisabled());
+    await browser.accessible(host, "not connected");
+    await browser.picture(host, "not-connected");
+
+    await host.getByRole("button", { name: "Connect Zoom" }).tap();
+    trainer.expectRefusal(400, "/zoom-oauth-callback");
+    const denied = await decide(host, "Deny");
+    await host.getByRole("alert").getByText("You did not allow the connection.").waitFor();
+    await connection(host, "Connect your Zoom account").waitFor();
+    assert.ok(await newSession.isDisabled());
+    await browser.accessible(host, "denied");
+    trainer.assertRefused();
+    trainer.expectRefusal(400, "/zoom-oauth-callback");
+    await lookAtReturnPage(denied, "Zoom is not connected");
+    trainer.assertRefused();
+
+    await host.getByRole("button", { name: "Connect Zoom" }).tap();
+    const allowed = await decide(host, "Allow");
+    await connection(host, "Zoom is connected").waitFor();
+    await host.getByText(ZOOM_USER).waitFor();
+    await host.getByRole("status").getByText("Zoom is connected.").waitFor();
+    assert.ok(await newSession.isEnabled());
+    await lookAtReturnPage(allowed, "Zoom is connected");
+  },
+
+  async "2. Reconnect after the connection has expired"() {
+    await zoom.revoke(ZOOM_USER);
+    await newSession.tap();
+    const sheet = host.getByRole("dialog", { name: "New session" });
+    await sheet.getByLabel("Title").fill("Too early");
+    trainer.expectRefusal(403, "/create-session");
+    await sheet.getByRole("button", { name: "Create session" }).tap();
+    await sheet.getByRole("alert").getByText("Your Zoom connection has ended. Reconnect Zoom and try again.").waitFor();
+    await browser.accessible(host, "create refused");
+    trainer.assertRefused();
+    await sheet.getByRole("button", { name: "Close" }).tap();
+    await connection(host, "Your Zoom connection has ended").waitFor();
+    assert.ok(await newSession.isDisabled());
+    await browser.accessible(host, "expired");
+    await browser.picture(host, "expired", "dark");
+
+    await host.getByRole("button", { name: "Reconnect Zoom" }).tap();
+    await decide(host, "Allow");
+    await connection(host, "Zoom is connected").waitFor();
+    await create("It works again", { people: "2" });
+    await tab(host, "Upcoming");
+    await details(host, "It works again", "Cancel session");
+    await host.getByRole("dialog").getByRole("button", { name: "Cancel session" }).tap();
+    await host.getByText("No sessions planned").waitFor();
+  },
+
+  async "3. Disconnect"() {
+    await host.getByRole("button", { name: "Disconnect" }).tap();
+    const sheet = host.getByRole("dialog", { name: "Disconnect Zoom?" });
+    await sheet.waitFor();
+    await browser.accessible(host, "asks before it disconnects");
+    await sheet.getByRole("button", { name: "Disconnect" }).tap();
+    await connection(host, "Connect your Zoom account").waitFor();
+    assert.ok(await newSession.isDisabled());
+    assert.deepEqual(await database("user_integrations_zoom?select=user_id"), [], "no tokens are left");
+    const { tokens } = await zoom.state();
+    assert.ok(tokens.length > 0 && tokens.every(({ status }) => status !== "live"), JSON.stringify(tokens));
+
+    await host.getByRole("button", { name: "Connect Zoom" }).tap();
+    await decide(host, "Allow");
+    await connection(host, "Zoom is connected").waitFor();
+  },
+
+  async "4. Create, with the invite link on the clipboard"() {
+    await newSession.tap();
+    const sheet = host.getByRole("dialog");
+    await sheet.getByRole("heading", { name: "New session" }).waitFor();
+    await browser.accessible(host, "create sheet");
+    await sheet.getByRole("button", { name: "Create session" }).tap();
+    await sheet.getByText("The title must not be empty.").waitFor();
+    assert.equal(
+      await host.evaluate(() => document.activeElement.id),
+      "title",
+      "the first field in need has the focus",
+    );
+    await browser.accessible(host, "create sheet, refused");
+
+    assert.deepEqual(await choices(sheet, "Length"), ["30 min", "45 min", "60 min"]);
+    assert.deepEqual(await choices(sheet, "People, you included"), ["2", "3", "4", "5"]);
+    await sheet.getByLabel("Title").fill("Weekly check-in");
+    await sheet.getByLabel("Date").fill(localDay(2));
+    await sheet.getByLabel("Time").fill("17:30");
+    await sheet.getByRole("radio", { name: "45 min" }).check();
+    await sheet.getByRole("radio", { name: "5", exact: true }).check();
+    await browser.picture(host, "create");
+    await sheet.getByRole("checkbox", { name: "client1@demo.test" }).check();
+    await sheet.getByText("3 of 4 seats free").waitFor();
+    // Twice, as impatient people do.
+    await sheet.getByRole("button", { name: "Create session" }).dblclick();
+    await sheet.getByRole("heading", { name: "Session created" }).waitFor();
+    await sheet.getByText("The invite link is copied.").waitFor();
+    await browser.accessible(host, "created");
+    await browser.picture(host, "created");
+
+    const [session, ...others] = await database("video_sessions?status=eq.scheduled");
+    assert.deepEqual(others, [], "two taps, one session");
+    assert.equal((await zoom.state()).meetings.filter(({ topic }) => topic === "Weekly check-in").length, 1);
+    assert.equal(
+      new Date(session.scheduled_start).toLocaleString("sv", { timeZone: "America/New_York" }),
+      `${localDay(2)} 17:30:00`,
+    );
+    assert.deepEqual(
+      [session.timezone, session.duration_minutes, session.max_participants],
+      ["America/New_York", 45, 5],
+    );
+    invitation = await host.evaluate(() => navigator.clipboard.readText());
+    assert.equal(new URL(invitation).searchParams.get("share_code"), session.share_code);
+    checkIn = session;
+
+    await sheet.getByRole("button", { name: "Done" }).tap();
+    await tab(host, "Upcoming");
+    await card(host, "Weekly check-in").getByText("17:30").waitFor();
+    await create("Short talk", { people: "2" });
+    await create("Open room", { link: "https://meet.example/room" });
+    await card(host, "Open room").waitFor();
+    await browser.accessible(host, "upcoming");
+    await browser.picture(host, "upcoming");
+
+    await tab(host, "Links");
+    await card(host, "Weekly check-in").getByRole("button", { name: "Copy" }).tap();
+    await host.getByRole("status").getByText("The invite link is copied.").waitFor();
+    const copied = new URL(await host.evaluate(() => navigator.clipboard.readText()));
+    assert.equal(copied.searchParams.get("share_code"), session.share_code);
+    await browser.accessible(host, "links");
+  },
+
+  async "5. Join: by the list, by link, by code; a sixth person is refused kindly"() {
+    client = await participant("client1");
+    const join = card(client.page, "Weekly check-in").getByRole("link", { name: "Join" });
+    const [meeting] = await Promise.all([client.page.waitForEvent("popup"), join.tap()]);
+    await meeting.waitForURL(checkIn.join_url);
+    await meeting.getByText("You are in the waiting room.").waitFor();
+    assert.equal(await meeting.evaluate(() => window.opener), null);
+    await meeting.close();
+    await browser.accessible(client.page, "a client's sessions");
+    await browser.picture(client.page, "client", "dark");
+
+    // By the invite link, on a phone that is not signed in yet.
+    const second = await participant("client2", invitation);
+    const invited = second.page.getByRole("dialog", { name: "You are invited" });
+    await invited.waitFor();
+    await browser.accessible(second.page, "invited");
+    await invited.getByRole("button", { name: "Join session" }).tap();
+    await card(second.page, "Weekly check-in").waitFor();
+
+    // By code, as it is read out: with dashes, in lower case.
+    const spoken = checkIn.share_code.match(/.{4}/g).join("-").toLowerCase();
+    for (const name of ["client3", "client4"]) {
+      const { page } = await participant(name);
+      await joinByCode(page, spoken);
+      await card(page, "Weekly check-in").waitFor();
+      lastToJoin = page;
+    }
+
+    const sixth = await participant("client5");
+    sixth.person.expectRefusal(404, "/rpc/join_video_session");
+    await joinByCode(sixth.page, spoken);
+    await sixth.page.getByRole("alert").getByText("is full").waitFor();
+    await browser.accessible(sixth.page, "refused a seat");
+    sixth.person.assertRefused();
+
+    // Somebody leaves, and there is a seat again.
+    await card(lastToJoin, "Weekly check-in").getByRole("button", { name: "More about" }).tap();
+    await browser.accessible(lastToJoin, "details, for a client");
+    await lastToJoin.getByRole("button", { name: "Leave session" }).tap();
+    await lastToJoin
+      .getByRole("dialog", { name: "Leave this session?" })
+      .getByRole("button", { name: "Leave session" })
+      .tap();
+    await lastToJoin.getByText("No sessions planned").waitFor();
+    await browser.accessible(lastToJoin, "nothing planned");
+    await sixth.page.getByRole("button", { name: "Join session" }).tap();
+    await card(sixth.page, "Weekly check-in").waitFor();
+    await joinByCode(client.page, (await database("video_sessions?title=eq.Short%20talk"))[0].share_code);
+    await card(client.page, "Short talk").waitFor();
+  },
+
+  async "6. No participant can see a start URL"() {
+    await tab(host, "Upcoming");
+    const start = card(host, "Weekly check-in").getByRole("button", { name: "Start" });
+    const [opened] = await Promise.all([host.waitForEvent("popup"), start.tap()]);
+    await opened.waitForURL(/zak=/);
+    await opened.getByText("You are the host.").waitFor();
+    assert.equal(await opened.evaluate(() => window.opener), null);
+    meetingAsHost = opened;
+    const kept = await host.evaluate(
+      () =>
+        document.documentElement.outerHTML +
+        JSON.stringify([{ ...localStorage }, { ...sessionStorage }, history.state]),
+    );
+    assert.ok(!kept.includes("zak="), "the host's page keeps no start URL");
+
+    // A participant who asks for it by hand, with the own token.
+    client.person.expectRefusal(403, "/start-session");
+    const asked = await client.page.evaluate(async (sessionId) => {
+      const { supabase_url, publishable_key } = await (await fetch("/config.json")).json();
+      const { access_token } = JSON.parse(
+        Object.entries(sessionStorage).find(([name]) => name.endsWith("-auth-token"))[1],
+      );
+      const ask = async (path, body) => {
+        const headers = {
+          apikey: publishable_key,
+          authorization: `Bearer ${access_token}`,
+          "content-type": "application/json",
+        };
+        const answer = await fetch(`${supabase_url}${path}`, {
+          method: body ? "POST" : "GET",
+          headers,
+          body: body && JSON.stringify(body),
+        });
+        return [answer.status, await answer.json()];
+      };
+      return {
+        meta: await ask("/rest/v1/video_session_host_meta?select=*"),
+        embedded: await ask("/rest/v1/video_sessions?select=*,video_session_host_meta(*)"),
+        everything: await ask("/rest/v1/video_sessions?select=*"),
+        start: await ask("/functions/v1/start-session", { session_id: sessionId }),
+      };
+    }, checkIn.id);
+    client.person.assertRefused();
+    assert.deepEqual(asked.meta, [200, []]);
+    assert.equal(asked.start[0], 403);
+    assert.equal(asked.start[1].code, "not_the_host");
+    assert.ok(
+      asked.everything[1].length === 2 &&
+        asked.embedded[1].every((session) => !session.video_session_host_meta?.host_start_url),
+    );
+  },
+
+  async "7. The host edits and cancels; the client sees it on coming back"() {
+    await details(host, "Weekly check-in", "Edit");
+    const sheet = host.getByRole("dialog", { name: "Edit session" });
+    await sheet.waitFor();
+    await browser.accessible(host, "edit sheet");
+    await sheet.getByLabel("Title").fill("Monthly check-in");
+    await sheet.getByRole("radio", { name: "60 min" }).check();
+    await sheet.getByRole("button", { name: "Save changes" }).tap();
+    await card(host, "Monthly check-in").getByText("60 min").waitFor();
+
+    await details(host, "Short talk", "Cancel session");
+    const question = host.getByRole("dialog", { name: "Cancel this session?" });
+    await browser.accessible(host, "asks before it cancels");
+    await question.getByRole("button", { name: "Cancel session" }).tap();
+    await card(host, "Short talk").waitFor({ state: "detached" });
+
+    await client.page.bringToFront();
+    await leaveAndComeBack(client.page);
+    await card(client.page, "Monthly check-in").getByText("60 min").waitFor();
+    await card(client.page, "Short talk").waitFor({ state: "detached" });
+    await tab(client.page, "Past");
+    await card(client.page, "Short talk").getByText("Cancelled").waitFor();
+    await browser.accessible(client.page, "past");
+  },
+
+  async "8. After Zoom has ended it, the session is past"() {
+    await meetingAsHost.bringToFront();
+    await meetingAsHost.getByRole("button", { name: "Start" }).tap();
+    await meetingAsHost.getByRole("button", { name: "End" }).waitFor();
+    await zoom.deliverEvents();
+    await leaveAndComeBack(host);
+    await tab(host, "Ongoing");
+    await card(host, "Monthly check-in").getByText("On since").waitFor();
+    await browser.accessible(host, "ongoing");
+    await leaveAndComeBack(client.page);
+    await tab(client.page, "Ongoing");
+    await card(client.page, "Monthly check-in").getByRole("link", { name: "Join" }).waitFor();
+
+    await meetingAsHost.bringToFront();
+    await meetingAsHost.getByRole("button", { name: "End" }).tap();
+    await meetingAsHost.getByRole("button", { name: "Start" }).waitFor();
+    await zoom.deliverEvents();
+    for (const page of [host, client.page]) {
+      await leaveAndComeBack(page);
+      await page.getByText("Nothing is on right now").waitFor();
+      await browser.accessible(page, "nothing is on");
+      await tab(page, "Past");
+      await card(page, "Monthly check-in").getByText("Took place").waitFor();
+    }
+  },
+
+  async "9. By keyboard alone, and on a wide screen"() {
+    const desk = await browser.person("nutritionist");
+    const page = await desk.page();
+    await page.setViewportSize({ width: 1100, height: 700 });
+    await page.goto(APP_URL);
+    await page.getByLabel("Email").fill("nutritionist@demo.test");
+    await page.getByLabel("Password").fill("demo-password");
+    await page.keyboard.press("Enter");
+    await page.getByText("No sessions planned").waitFor();
+    await page.getByRole("tab", { name: "Upcoming" }).focus();
+    await page.keyboard.press("ArrowRight");
+    assert.equal(await page.evaluate(() => document.activeElement.id), "tab-links");
+    const ownLink = page.getByRole("button", { name: "Use my own link instead" });
+    await ownLink.focus();
+    await page.keyboard.press("Enter");
+    await page.getByRole("dialog", { name: "New session" }).waitFor();
+    await page.keyboard.press("Tab");
+    assert.ok(
+      await page.evaluate(() => document.querySelector("dialog").contains(document.activeElement)),
+      "the focus stays in the sheet",
+    );
+    await browser.accessible(page, "create sheet on a wide screen");
+    await page.keyboard.press("Escape");
+    await page.getByRole("dialog").waitFor({ state: "detached" });
+    assert.ok(await ownLink.evaluate((button) => button === document.activeElement), "the focus is back where it was");
+    await browser.accessible(page, "wide screen");
+  },
+};
+
+let invitation, checkIn, client, lastToJoin, meetingAsHost;
+
+/** The texts of a group of radio buttons. */
+async function choices(sheet, group) {
+  return sheet.getByRole("group", { name: group }).locator("label").allInnerTexts();
+}
+
+/** A day from now on, in the zone of these phones, as a date field takes it. */
+function localDay(days) {
+  return new Date(Date.now() + days * 24 * HOUR).toLocaleDateString("sv", { timeZone: "America/New_York" });
+}
+
+async function create(title, { people = "3", link } = {}) {
+  await newSession.tap();
+  const sheet = host.getByRole("dialog");
+  await sheet.getByLabel("Title").fill(title);
+  await sheet.getByLabel("Date").fill(localDay(link ? 4 : 3));
+  await sheet.getByRole("radio", { name: people, exact: true }).check();
+  if (link) {
+    await sheet.getByRole("radio", { name: "My own link" }).check();
+    await sheet.getByLabel("Link", { exact: true }).fill(link);
+  }
+  await sheet.getByRole("button", { name: "Create session" }).tap();
+  await sheet.getByRole("button", { name: "Done" }).tap();
+  await sheet.waitFor({ state: "detached" });
+}
+
+async function joinByCode(page, code) {
+  await page.getByRole("button", { name: "Join by code" }).tap();
+  await page.getByLabel("Code or invite link").fill(code);
+  await page.getByRole("button", { name: "Join session" }).tap();
+}
+
+async function details(page, title, action) {
+  await page.bringToFront();
+  await card(page, title).getByRole("button", { name: "More about" }).tap();
+  const sheet = page.getByRole("dialog", { name: title });
+  await browser.accessible(page, `details of ${title}`);
+  await sheet.getByRole("button", { name: action }).tap();
+}
+
+try {
+  for (const [name, play] of Object.entries(steps)) {
+    const begun = Date.now();
+    await play();
+    console.log(`${name}: ok, ${((Date.now() - begun) / 1000).toFixed(1)} s`);
+  }
+  for (const person of participants) person.assertRecordIsWhole();
+  const received = participants.flatMap(({ name, received }) => received.map((one) => ({ name, ...one })));
+  fs.writeFileSync(RECEIVED, JSON.stringify(received));
+  assert.ok(
+    trainer.received.some(({ body }) => body.includes("zak=")),
+    "the host was sent one, so this search does find them",
+  );
+  const leaks = received
+    .filter(({ body }) => body.includes("zak="))
+    .map(({ name, url }) => `${name} was sent a start URL by ${url}`);
+  assert.deepEqual([...browser.problems, ...leaks], []);
+} catch (error) {
+  await browser.lastPictures();
+  for (const problem of browser.problems) console.log(problem);
+  console.log(error.stack);
+  process.exitCode = 1;
+} finally {
+  await browser.close();
+}
