@@ -3,13 +3,14 @@
 //! One [`ConfigError`] lists every name that is missing or malformed, so that an operator mends a deployment in one
 //! round. A function demands only what it uses: [`Need`].
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use chrono::TimeDelta;
 use http::HeaderValue;
 use reqwest::Url;
+use serde_json::{Map, Value};
 
-use crate::{auth::jwks::Jwks, error::Error, seal::SealingKeys, secret::Secret};
+use crate::{auth::jwks::Jwks, error::Error, json, seal::SealingKeys, secret::Secret};
 
 /// What a function demands beyond the Supabase variables, which all of them use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +110,7 @@ pub enum AllowedOrigins {
 
 /// What is wrong with the environment, by variable name. Holds no values.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigError(BTreeMap<&'static str, &'static str>);
+pub struct ConfigError(Vec<(&'static str, &'static str)>);
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -132,7 +133,7 @@ impl Config {
     pub fn read(variable: impl Fn(&str) -> Option<String>, needs: &[Need]) -> Result<Self, ConfigError> {
         let mut reader = Reader {
             variable: &variable,
-            problems: BTreeMap::new(),
+            problems: Vec::new(),
         };
         let supabase = reader.supabase();
         let zoom = needs.contains(&Need::Zoom).then(|| reader.zoom());
@@ -196,7 +197,7 @@ impl Config {
 
 struct Reader<'a, V> {
     variable: &'a V,
-    problems: BTreeMap<&'static str, &'static str>,
+    problems: Vec<(&'static str, &'static str)>,
 }
 
 impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
@@ -211,7 +212,7 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
         match parse(&self.value(name)?) {
             Ok(value) => Some(value),
             Err(problem) => {
-                self.problems.insert(name, problem);
+                self.problems.push((name, problem));
                 None
             }
         }
@@ -219,7 +220,7 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
 
     fn required<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, &'static str>) -> Option<T> {
         if self.value(name).is_none() {
-            self.problems.insert(name, "is missing");
+            self.problems.push((name, "is missing"));
         }
         self.optional(name, parse)
     }
@@ -231,7 +232,10 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
             .or_else(|| self.optional("SUPABASE_SECRET_KEY", secret_key))
             .or_else(|| self.optional("SUPABASE_SERVICE_ROLE_KEY", secret_key));
         if secret_keys.is_none() {
-            self.problems.entry("SUPABASE_SECRET_KEY").or_insert("is missing");
+            let name = "SUPABASE_SECRET_KEY";
+            if !self.problems.iter().any(|(known, _)| *known == name) {
+                self.problems.push((name, "is missing"));
+            }
         }
         let inline = self.optional("SUPABASE_JWKS", |text| {
             Jwks::parse(text.as_bytes()).ok_or("is not a JSON Web Key Set")
@@ -324,14 +328,17 @@ fn secret_key(text: &str) -> Result<SecretKeys, &'static str> {
 /// `{"name": "key", …}`; the key named `default` comes first.
 fn secret_keys(text: &str) -> Result<SecretKeys, &'static str> {
     const PROBLEM: &str = "is not a JSON object of names and keys";
-    let mut named: BTreeMap<String, String> = serde_json::from_str(text).map_err(|_| PROBLEM)?;
-    let first = match named.remove("default") {
-        Some(key) => key,
-        None => named.pop_first().ok_or(PROBLEM)?.1,
-    };
-    let mut keys = secret_key(&first)?;
-    for key in named.values() {
-        keys.others.push(secret_key(key)?.first);
+    let named: Map<String, Value> = json::parse(text.as_bytes()).ok_or(PROBLEM)?;
+    let key = |value: &Value| secret_key(value.as_str().ok_or(PROBLEM)?);
+    let first = named
+        .get_key_value("default")
+        .or_else(|| named.iter().next())
+        .ok_or(PROBLEM)?;
+    let mut keys = key(first.1)?;
+    for (name, value) in &named {
+        if name != first.0 {
+            keys.others.push(key(value)?.first);
+        }
     }
     Ok(keys)
 }

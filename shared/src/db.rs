@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
 use postgrest::Postgrest;
-use serde::{de::DeserializeOwned, Serialize};
+use serde::de::DeserializeOwned;
 use serde_json::{json, Value};
 use uuid::Uuid;
 
@@ -16,11 +16,12 @@ use crate::{
     call::Timings,
     config::Supabase,
     error::Error,
+    json,
     time::{self, millis_since, now},
 };
 
 const DEADLINE: Duration = Duration::from_secs(10);
-/// Waits between the attempts of [`Database::commit`]: about half a minute in all.
+/// Waits between the attempts of [`Database::commit`]: about a quarter of a minute in all.
 const COMMIT_RETRIES_MS: [u64; 6] = [200, 500, 1_000, 2_000, 4_000, 8_000];
 
 /// The database as the service role sees it.
@@ -48,15 +49,34 @@ impl Database {
     /// # Errors
     /// [`Error::ServiceUnavailable`] when the database did not answer in ten seconds or is overloaded: the step may or
     /// may not have happened. [`Error::Internal`] when it refused the call, which is a fault of ours and is logged.
-    pub async fn rpc<T: DeserializeOwned>(
-        &self,
-        function: &'static str,
-        arguments: &impl Serialize,
-    ) -> Result<T, Error> {
-        let arguments = serde_json::to_string(arguments).map_err(|_| Error::Internal("arguments are not JSON"))?;
+    pub async fn rpc<T: DeserializeOwned>(&self, function: &'static str, arguments: &Value) -> Result<T, Error> {
+        read(function, self.call(function, arguments).await?)
+    }
+
+    /// Runs a step that must not be lost, because it saves what nobody could fetch again. Whatever goes wrong, it is retried
+    /// for about a quarter of a minute, for a refusal may pass too (a stale schema cache, a clock that is off) and what
+    /// could not be read may have been done; the step has to be repeatable.
+    ///
+    /// # Errors
+    /// As [`Database::rpc`], after the last attempt.
+    pub async fn commit<T: DeserializeOwned>(&self, function: &'static str, arguments: &Value) -> Result<T, Error> {
+        read(function, self.call_until_done(function, arguments).await?)
+    }
+
+    async fn call_until_done(&self, function: &'static str, arguments: &Value) -> Result<Value, Error> {
+        for wait in COMMIT_RETRIES_MS {
+            if let Ok(done) = self.call(function, arguments).await {
+                return Ok(done);
+            }
+            time::sleep(Duration::from_millis(wait)).await;
+        }
+        self.call(function, arguments).await
+    }
+
+    async fn call(&self, function: &'static str, arguments: &Value) -> Result<Value, Error> {
         let start = now();
         let answer = time::with_deadline(DEADLINE, async {
-            let answer = self.client.rpc(function, arguments).execute().await?;
+            let answer = self.client.rpc(function, arguments.to_string()).execute().await?;
             Ok::<_, reqwest::Error>((answer.status(), answer.bytes().await?))
         });
         let answer = answer.await;
@@ -66,15 +86,12 @@ impl Database {
             Ok(Err(_)) => return Err(unavailable(function, "no answer")),
             Err(_) => return Err(unavailable(function, "no answer in time")),
         };
+        let answer: Option<Value> = json::parse(&body);
         if status.is_success() {
-            return serde_json::from_slice(&body).map_err(|_| {
-                log_failure(function, "unexpected answer");
-                Error::Internal("the database gave an unexpected answer")
-            });
+            return answer.ok_or_else(|| unexpected(function));
         }
         // Only PostgREST's code is logged: its message can quote arguments.
-        let code = serde_json::from_slice::<Value>(&body)
-            .ok()
+        let code = answer
             .and_then(|body| body.get("code")?.as_str().map(str::to_owned))
             .unwrap_or_default();
         if is_passing(status.as_u16(), &code) {
@@ -83,25 +100,15 @@ impl Database {
         log_failure(function, &code);
         Err(Error::Internal("the database refused the call"))
     }
+}
 
-    /// Runs a step that must not be lost, because it saves what nobody could fetch again. It is retried for about
-    /// half a minute until the database has saved or refused it; the step has to be repeatable.
-    ///
-    /// # Errors
-    /// As [`Database::rpc`], after the last attempt.
-    pub async fn commit<T: DeserializeOwned>(
-        &self,
-        function: &'static str,
-        arguments: &impl Serialize,
-    ) -> Result<T, Error> {
-        for wait in COMMIT_RETRIES_MS {
-            match self.rpc(function, arguments).await {
-                Err(Error::ServiceUnavailable) => time::sleep(Duration::from_millis(wait)).await,
-                done => return done,
-            }
-        }
-        self.rpc(function, arguments).await
-    }
+fn read<T: DeserializeOwned>(function: &str, answer: Value) -> Result<T, Error> {
+    T::deserialize(json::untag(answer, "outcome")).map_err(|_| unexpected(function))
+}
+
+fn unexpected(function: &str) -> Error {
+    log_failure(function, "unexpected answer");
+    Error::Internal("the database gave an unexpected answer")
 }
 
 /// Whether the same call may succeed later: overload, lost connections, deadlocks and serialization failures.

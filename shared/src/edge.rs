@@ -30,7 +30,11 @@ pub async fn serve(
     let app = app(&env, endpoint);
     let (parts, body) = match parts(&request) {
         Ok(parts) => (parts, read_body(&mut request).await),
-        Err(error) => (Request::new(()).into_parts().0, Err(error)),
+        Err(error) => {
+            let (mut parts, ()) = Request::new(()).into_parts();
+            parts.method = endpoint.method.clone();
+            (parts, Err(error))
+        }
     };
     let answer = call::serve(app, endpoint, parts, body, handler).await;
     respond(answer)
@@ -56,7 +60,8 @@ fn parts(request: &worker::Request) -> Result<Parts, Error> {
         .map_err(|_| unreadable(()))?;
     for (name, value) in request.headers().entries() {
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unreadable(()))?;
-        let value = HeaderValue::from_str(&value).map_err(|_| unreadable(()))?;
+        // Bytes beyond ASCII are allowed, and hosts add headers of their own that have some.
+        let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| unreadable(()))?;
         built.headers_mut().append(name, value);
     }
     Ok(built.into_parts().0)

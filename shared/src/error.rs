@@ -4,15 +4,13 @@
 //! Zoom's that makes no sense) is logged where it happens and told in general words only: no secret, no stack and no
 //! upstream body ever reaches an answer.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 use http::{header, Method, StatusCode};
-use serde_json::json;
+use serde_json::{json, Map, Value};
 use uuid::Uuid;
 
 /// Reasons by field name, as they stand in an `invalid_request` answer.
-pub type FieldErrors = BTreeMap<String, String>;
+pub type FieldErrors = Map<String, Value>;
 
 /// A refusal or a failure. The `Display` text is the sentence that the caller reads.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -83,10 +81,8 @@ pub enum Error {
     /// 503 `zoom_unavailable`: Zoom did not do it; seconds to wait.
     #[error("Zoom is not available right now. Try again in a moment.")]
     ZoomUnavailable(u64),
-    /// 503 `zoom_outcome_unknown`: Zoom may or may not have created the meeting; seconds until that is settled.
-    #[error(
-        "Zoom has not confirmed the meeting yet. The session may still appear: look at your sessions in a minute before you try again."
-    )]
+    /// 503 `zoom_outcome_unknown`: Zoom, or the database, may or may not have done it; seconds until that is settled.
+    #[error("The session is not confirmed yet and may still appear: look at your sessions in a minute before you try again.")]
     ZoomOutcomeUnknown(u64),
     /// 502 `zoom_rejected`: Zoom refused in a way that the caller cannot mend.
     #[error("Zoom did not accept the request. Try again, and contact support if it happens again.")]
@@ -104,8 +100,10 @@ pub enum Error {
 
 impl Error {
     /// A refusal of one field.
-    pub fn field(name: &str, reason: impl Into<String>) -> Self {
-        Self::InvalidRequest(FieldErrors::from([(name.to_owned(), reason.into())]))
+    pub fn field(name: &str, reason: &str) -> Self {
+        let mut fields = FieldErrors::new();
+        fields.insert(name.to_owned(), json!(reason));
+        Self::InvalidRequest(fields)
     }
 
     /// The HTTP status.
@@ -205,10 +203,11 @@ impl Error {
     }
 }
 
-/// Whole seconds from now until `instant`, at least one: what `Retry-After` carries.
+/// Whole seconds after which `instant` has come, at least one: what `Retry-After` carries.
 pub fn seconds_until(instant: DateTime<Utc>, now: DateTime<Utc>) -> u64 {
-    u64::try_from(instant.signed_duration_since(now).num_seconds())
+    u64::try_from(instant.signed_duration_since(now).num_milliseconds())
         .unwrap_or(0)
+        .div_ceil(1_000)
         .max(1)
 }
 
@@ -255,6 +254,20 @@ mod tests {
             assert_eq!(error.retry_after().is_some(), waits, "{code}");
             let sentence = error.to_string();
             assert!(sentence.ends_with('.') && !sentence.contains("secret"), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn who_waits_as_long_as_told_is_not_too_early() {
+        let now: DateTime<Utc> = "2026-03-01T23:59:58.400Z".parse().unwrap();
+        let table = [
+            ("2026-03-02T00:00:00Z", 2),
+            ("2026-03-01T23:59:59.400Z", 1),
+            ("2026-03-01T23:59:58.400Z", 1),
+            ("2026-03-01T12:00:00Z", 1),
+        ];
+        for (instant, seconds) in table {
+            assert_eq!(seconds_until(instant.parse().unwrap(), now), seconds, "{instant}");
         }
     }
 

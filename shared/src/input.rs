@@ -41,7 +41,7 @@ impl Fields {
 
     /// Refuses a field for a reason that its own parser could not know.
     pub fn refuse(&mut self, name: &str, reason: impl Into<String>) {
-        self.problems.insert(name.to_owned(), reason.into());
+        self.problems.insert(name.to_owned(), Value::String(reason.into()));
     }
 
     /// Ends the taking apart.
@@ -51,7 +51,8 @@ impl Fields {
     pub fn finish(mut self) -> Result<(), Error> {
         for name in self.given.keys() {
             let shown: String = name.chars().filter(|c| !c.is_control()).take(40).collect();
-            self.problems.insert(shown, "is not a field of this request".to_owned());
+            self.problems
+                .insert(shown, Value::from("is not a field of this request"));
         }
         if self.problems.is_empty() {
             Ok(())
@@ -124,7 +125,8 @@ pub fn uuids(max: usize) -> impl Fn(&Value) -> Result<Vec<Uuid>, String> {
     }
 }
 
-/// An instant as RFC 3339 text with an offset, such as `2026-03-01T17:00:00+01:00`.
+/// An instant as RFC 3339 text with an offset, such as `2026-03-01T17:00:00+01:00`; fractions of seconds are cut off, since
+/// Zoom has none.
 ///
 /// # Errors
 /// The reason, for anything else.
@@ -132,7 +134,7 @@ pub fn instant(value: &Value) -> Result<DateTime<Utc>, String> {
     value
         .as_str()
         .and_then(|text| DateTime::parse_from_rfc3339(text).ok())
-        .map(|instant| instant.to_utc())
+        .and_then(|instant| DateTime::from_timestamp(instant.timestamp(), 0))
         .ok_or_else(|| "must be a time with an offset, such as 2026-03-01T17:00:00Z".to_owned())
 }
 
@@ -193,6 +195,12 @@ mod tests {
 
     #[test]
     fn an_instant_has_an_offset() {
+        for (given, whole) in [
+            ("2026-03-01T16:00:00.999Z", "2026-03-01T16:00:00+00:00"),
+            ("2026-12-31T23:59:60Z", "2026-12-31T23:59:59+00:00"),
+        ] {
+            assert_eq!(instant(&json!(given)).unwrap().to_rfc3339(), whole);
+        }
         assert_eq!(
             instant(&json!("2026-03-01T17:00:00+01:00")).unwrap().to_rfc3339(),
             "2026-03-01T16:00:00+00:00"

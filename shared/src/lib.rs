@@ -8,6 +8,7 @@
 //! | [`config`] | the environment variables, validated whole |
 //! | [`call`] | one request on its way through a function: who calls, what it carries, which services it may use |
 //! | [`auth`] | who the caller is: user tokens against the project's JWKS, secret keys in constant time |
+//! | [`json`] | JSON text |
 //! | [`input`] | request bodies, parsed field by field into values that cannot be invalid |
 //! | [`error`] | every way a function can say no, with its status, code and sentence |
 //! | [`seal`] | tokens at rest |
@@ -26,6 +27,7 @@ pub mod edge;
 pub mod error;
 pub mod hash;
 pub mod input;
+pub mod json;
 pub mod random;
 pub mod seal;
 pub mod secret;

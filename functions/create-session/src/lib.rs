@@ -13,18 +13,18 @@ use serde::Deserialize;
 use serde_json::{json, Map, Value};
 use shared::{
     auth::User,
-    call::{self, json_answer, Answer, Call, Endpoint},
+    call::{json_answer, Answer, Call, Endpoint},
     config::Need,
     error::{Error, FieldErrors},
     time::now,
     zoom::{
         api::{read_meeting, ApiFailure, ApiRequest, Meeting, MeetingDetails},
-        connection::TokenClaim,
+        connection::{token_claim, TokenClaim},
     },
 };
 use uuid::Uuid;
 
-use crate::input::{idempotency_key, NewSession};
+use crate::input::{idempotency_key, NewSession, Provider};
 
 /// This function.
 pub static ENDPOINT: Endpoint = Endpoint {
@@ -40,22 +40,34 @@ const SETTLED_IN_SECONDS: u64 = 60;
 const LATEST_REQUEST: TimeDelta = TimeDelta::seconds(60);
 
 #[derive(Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 enum Begun {
-    Create { creation_id: Uuid, token: TokenClaim },
-    Created { session: Session },
-    Running { retry_after_seconds: u64 },
+    Create {
+        creation_id: Uuid,
+        #[serde(deserialize_with = "token_claim")]
+        token: TokenClaim,
+    },
+    Created {
+        session: Session,
+    },
+    Running {
+        retry_after_seconds: u64,
+    },
     Deleted,
     KeyReused,
     NotAHost,
     ZoomNotConnected,
     ZoomExpired,
-    CoolingDown { retry_after_seconds: u64 },
-    Invalid { fields: FieldErrors },
+    CoolingDown {
+        retry_after_seconds: u64,
+    },
+    Invalid {
+        fields: FieldErrors,
+    },
 }
 
 #[derive(Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 enum Completed {
     Created { session: Session },
     Closed,
@@ -82,7 +94,14 @@ pub async fn handle(call: &Call<'_>) -> Result<Answer, Error> {
                 "idempotency_key": key, "request_hash": session.hash()?, "session": session,
             }),
         )
-        .await?;
+        .await
+        .map_err(|error| match error {
+            // This step creates an external session: it may be there. Any other takes more, which will not be done.
+            Error::ServiceUnavailable | Error::Internal(_) if session.provider == Provider::External => {
+                Error::ZoomOutcomeUnknown(SETTLED_IN_SECONDS)
+            }
+            error => error,
+        })?;
     let created = match begun {
         Begun::Create { creation_id, token } => create(call, host, creation_id, token, &session, latest).await?,
         Begun::Created { session } => session,
@@ -126,6 +145,8 @@ async fn create(
     let (result, error) = match meeting {
         Ok(meeting) => return complete(call, host, creation_id, &meeting).await,
         Err(ApiFailure::Unclear) => ("unknown", Error::ZoomOutcomeUnknown(SETTLED_IN_SECONDS)),
+        // Of a meeting that is yet to be, this makes no sense.
+        Err(ApiFailure::MeetingGone) => ("failed", Error::ZoomRejected),
         Err(failure) => ("failed", Error::from(failure)),
     };
     // If this is lost too, the ledger's row stays open, and `zoom-sync` closes it when it finds no meeting.
@@ -148,16 +169,8 @@ async fn complete(call: &Call<'_>, host: User, creation_id: Uuid, meeting: &Meet
     });
     match call.db.commit("session_complete", &arguments).await {
         Ok(Completed::Created { session }) => Ok(session),
-        // The creation was closed while Zoom answered: the meeting belongs to nobody.
-        Ok(Completed::Closed) => {
-            let zoom = call.zoom()?;
-            let claim = zoom.connection(host.id, 60, None).await?.token;
-            let deleted = zoom.api(host.id, claim, &ApiRequest::delete_meeting(&meeting.id)).await;
-            if !matches!(deleted, Ok(_) | Err(ApiFailure::MeetingGone)) {
-                call::log(&json!({"event": "orphaned_meeting", "request_id": call.id, "meeting_id": meeting.id}));
-            }
-            Err(Error::ZoomUnavailable(SETTLED_IN_SECONDS))
-        }
+        // The creation was closed while Zoom answered: the meeting belongs to nobody, and `zoom-sync` will delete it.
+        Ok(Completed::Closed) => Err(Error::ZoomUnavailable(SETTLED_IN_SECONDS)),
         // It may or may not have been saved. Deleting the meeting could tear it from its session; `zoom-sync` looks.
         Err(_) => Err(Error::ZoomOutcomeUnknown(SETTLED_IN_SECONDS)),
     }
@@ -169,7 +182,7 @@ fn with_invite_url(call: &Call<'_>, mut session: Session) -> Session {
         session.get("share_code").and_then(Value::as_str),
     ) {
         let mut invite_url = uri.clone();
-        invite_url.query_pairs_mut().append_pair("code", code);
+        invite_url.query_pairs_mut().append_pair("share_code", code);
         session.insert("invite_url".to_owned(), invite_url.as_str().into());
     }
     session

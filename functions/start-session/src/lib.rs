@@ -15,7 +15,7 @@ use shared::{
     secret::Secret,
     zoom::{
         api::{read_meeting, ApiFailure, ApiRequest, MeetingId},
-        connection::TokenClaim,
+        connection::{token_claim, TokenClaim},
     },
 };
 use uuid::Uuid;
@@ -28,10 +28,14 @@ pub static ENDPOINT: Endpoint = Endpoint {
 };
 
 #[derive(Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 enum Begun {
     Ready(StartUrl),
-    Fetch { meeting_id: MeetingId, token: TokenClaim },
+    Fetch {
+        meeting_id: MeetingId,
+        #[serde(deserialize_with = "token_claim")]
+        token: TokenClaim,
+    },
     NotFound,
     NotTheHost,
     Ended,
@@ -39,11 +43,13 @@ enum Begun {
     ZoomNotConnected,
     ZoomExpired,
     ZoomOtherAccount,
-    CoolingDown { retry_after_seconds: u64 },
+    CoolingDown {
+        retry_after_seconds: u64,
+    },
 }
 
 #[derive(Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 enum Stored {
     Ready(StartUrl),
     NotFound,

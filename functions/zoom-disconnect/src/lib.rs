@@ -31,7 +31,7 @@ pub static ENDPOINT: Endpoint = Endpoint {
 const LONGEST_DRAIN: TimeDelta = TimeDelta::seconds(10);
 
 #[derive(Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 enum Begun {
     NotConnected,
     /// Changes of this host still wait in the outbox; nothing has been ended yet.

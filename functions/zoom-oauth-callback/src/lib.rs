@@ -43,7 +43,7 @@ const WAITS: u32 = 20;
 const WAIT: Duration = Duration::from_millis(500);
 
 #[derive(Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 enum Consumed {
     Claimed { user_id: Uuid, sealed_verifier: String },
     Running,
@@ -53,7 +53,7 @@ enum Consumed {
 }
 
 #[derive(Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 enum Completed {
     Connected,
     InvalidState,

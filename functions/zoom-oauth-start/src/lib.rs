@@ -24,7 +24,7 @@ pub static ENDPOINT: Endpoint = Endpoint {
 };
 
 #[derive(Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 enum Begun {
     Ok { expires_at: String },
     NotAHost,

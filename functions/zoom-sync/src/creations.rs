@@ -1,7 +1,8 @@
 //! Creations whose outcome nobody knows: Zoom was asked for a meeting and no answer was saved.
 //!
 //! The meeting, if there is one, carries the creation's id at the start of its agenda. It is adopted, unless its time is
-//! over: then it is deleted. If there is none, the creation has failed.
+//! over: then it is deleted. If there is none, the creation has failed. A host who is not connected any more cannot be
+//! asked about: the creation stays open until they are again.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use shared::{
     time::now,
     zoom::{
         api::{read_meeting, read_page, ApiFailure, ApiRequest, MeetingId, PageToken},
-        connection::TokenClaim,
+        connection::{token_claim, TokenClaim},
         Zoom,
     },
 };
@@ -28,7 +29,7 @@ const MAX_PAGES: u32 = 20;
 pub struct Settled {
     /// Meetings that became sessions.
     adopted: u64,
-    /// Meetings that were deleted, their time being over.
+    /// Meetings that were deleted, their time being over, or will be, their host's account being gone.
     deleted: u64,
     /// Creations that had come to nothing.
     failed: u64,
@@ -46,21 +47,24 @@ struct Creation {
     creation_id: Uuid,
     user_id: Uuid,
     request: Requested,
+    #[serde(deserialize_with = "token_claim")]
     token: TokenClaim,
 }
 
 /// As much of the request as decides whether its time is over.
 #[derive(Deserialize)]
 struct Requested {
+    #[serde(deserialize_with = "shared::json::instant")]
     scheduled_start: DateTime<Utc>,
     duration_minutes: u32,
 }
 
-/// Settles what is unsettled.
+/// Settles what is unsettled, and begins nothing more once `longest` is over: what is left becomes due again by time.
 ///
 /// # Errors
 /// As [`shared::db::Database::rpc`].
-pub async fn settle(call: &Call<'_>, zoom: &Zoom<'_>) -> Result<Settled, Error> {
+pub async fn settle(call: &Call<'_>, zoom: &Zoom<'_>, longest: TimeDelta) -> Result<Settled, Error> {
+    let start = now();
     let claimed: Claimed = call
         .db
         .rpc(
@@ -70,6 +74,10 @@ pub async fn settle(call: &Call<'_>, zoom: &Zoom<'_>) -> Result<Settled, Error> 
         .await?;
     let mut settled = Settled::default();
     for creation in claimed.creations {
+        if now().signed_duration_since(start) > longest {
+            settled.postponed = settled.postponed.saturating_add(1);
+            continue;
+        }
         let count = match settle_one(call, zoom, &creation).await {
             Ok(Outcome::Adopted) => &mut settled.adopted,
             Ok(Outcome::Deleted) => &mut settled.deleted,
@@ -89,13 +97,7 @@ enum Outcome {
 }
 
 async fn settle_one(call: &Call<'_>, zoom: &Zoom<'_>, creation: &Creation) -> Result<Outcome, Error> {
-    // A connection that has ended cannot be searched; its meetings are out of our reach for good.
-    let found = match find_meeting(zoom, creation).await {
-        Ok(found) => found,
-        Err(Error::ZoomNotConnected) => None,
-        Err(error) => return Err(error),
-    };
-    let Some(meeting_id) = found else {
+    let Some(meeting_id) = find_meeting(zoom, creation).await? else {
         return fail(call, creation, "no_meeting").await;
     };
     if is_over(&creation.request, now()) {
@@ -146,14 +148,16 @@ async fn adopt(
     let request = ApiRequest::get_meeting(meeting_id);
     let body = match zoom.api(creation.user_id, connection.token, &request).await {
         Ok(body) => body,
+        // Deleted a moment ago. That it is gone is only believed together with a last DELETE.
         Err(ApiFailure::MeetingGone) => {
+            delete(zoom, creation, meeting_id).await?;
             return fail(call, creation, "meeting_gone").await;
         }
         Err(failure) => return Err(failure.into()),
     };
     let meeting = read_meeting(&body)?;
     #[derive(Deserialize)]
-    #[serde(tag = "outcome", rename_all = "snake_case")]
+    #[serde(rename_all = "snake_case")]
     enum Completed {
         Created {},
         Closed,
@@ -167,10 +171,8 @@ async fn adopt(
         .await?;
     match completed {
         Completed::Created {} => Ok(Outcome::Adopted),
-        Completed::Closed => {
-            delete(zoom, creation, meeting_id).await?;
-            Ok(Outcome::Deleted)
-        }
+        // The outbox has it now.
+        Completed::Closed => Ok(Outcome::Deleted),
     }
 }
 
@@ -186,7 +188,7 @@ async fn delete(zoom: &Zoom<'_>, creation: &Creation, meeting_id: &MeetingId) ->
 /// Closes the creation, unless its meeting may still be on its way.
 async fn fail(call: &Call<'_>, creation: &Creation, code: &str) -> Result<Outcome, Error> {
     #[derive(Deserialize)]
-    #[serde(tag = "outcome", rename_all = "snake_case")]
+    #[serde(rename_all = "snake_case")]
     enum Failed {
         Closed,
         Open,

@@ -27,7 +27,7 @@ pub static ENDPOINT: Endpoint = Endpoint {
     needs: &[Need::Zoom],
 };
 
-/// The outbox and the refreshes begin nothing more after this time.
+/// No part begins anything more after this time.
 const LONGEST_PART: TimeDelta = TimeDelta::seconds(20);
 
 /// Runs for a service.
@@ -54,8 +54,12 @@ async fn run(call: &Call<'_>) -> Result<Answer, Error> {
     report
         .part("outbox", outbox::drain(&zoom, &call.db, None, LONGEST_PART))
         .await;
-    report.part("creations", creations::settle(call, &zoom)).await;
-    report.part("departures", departures::finish(call, &zoom)).await;
+    report
+        .part("creations", creations::settle(call, &zoom, LONGEST_PART))
+        .await;
+    report
+        .part("departures", departures::finish(call, &zoom, LONGEST_PART))
+        .await;
     report
         .part("connections", refresh_due(&zoom, &call.db, LONGEST_PART))
         .await;

@@ -3,8 +3,14 @@
 //! See <https://developers.zoom.us/docs/api/meetings/events/>.
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{de::DeserializeOwned, Deserialize, Serialize};
+use serde_json::Value;
 use shared::zoom::api::MeetingId;
+
+/// The last millisecond of the year 9999: nothing happens later.
+const LATEST_EVENT_MS: i64 = 253_402_300_799_999;
+/// A month; Zoom ends meetings after a day or so.
+const LONGEST_MEETING_MINUTES: u32 = 31 * 24 * 60;
 
 /// An event as it stands in a webhook's body.
 #[derive(Debug, Deserialize)]
@@ -14,26 +20,31 @@ pub struct Envelope {
     /// When it happened, in milliseconds since 1970.
     #[serde(default)]
     pub event_ts: i64,
-    /// What it is about.
+    /// What it is about. Each kind of event has a form of its own.
     #[serde(default)]
-    payload: Payload,
+    payload: Value,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Payload {
-    plain_token: Option<String>,
-    #[serde(rename = "user_id")]
-    user_id: Option<String>,
-    #[serde(rename = "account_id")]
-    account_id: Option<String>,
-    #[serde(rename = "deauthorization_time")]
-    deauthorization_time: Option<DateTime<Utc>>,
-    object: Option<MeetingObject>,
+struct UrlValidation {
+    plain_token: String,
 }
 
-#[derive(Debug, Deserialize)]
-struct MeetingObject {
+#[derive(Deserialize)]
+struct Deauthorization {
+    user_id: String,
+    account_id: String,
+    deauthorization_time: DateTime<Utc>,
+}
+
+#[derive(Deserialize)]
+struct MeetingEvent {
+    object: Meeting,
+}
+
+#[derive(Deserialize)]
+struct Meeting {
     /// Text in some events, a number in others.
     id: MeetingId,
     topic: Option<String>,
@@ -95,30 +106,40 @@ pub enum Change {
 impl Envelope {
     /// What the event asks of us. `None`: it lacks what an event of its name has.
     pub fn into_event(self) -> Option<Event> {
-        let payload = self.payload;
-        match self.event.as_str() {
-            "endpoint.url_validation" => Some(Event::UrlValidation {
-                plain_token: payload.plain_token?,
-            }),
+        if !(0..=LATEST_EVENT_MS).contains(&self.event_ts) {
+            return None;
+        }
+        Some(match self.event.as_str() {
+            "endpoint.url_validation" => {
+                let UrlValidation { plain_token } = read(self.payload)?;
+                Event::UrlValidation { plain_token }
+            }
             "meeting.started" | "meeting.ended" | "meeting.updated" | "meeting.deleted" => {
-                let meeting = payload.object?;
-                Some(Event::Change(Change::Meeting {
+                let MeetingEvent { object: meeting } = read(self.payload)?;
+                Event::Change(Change::Meeting {
                     meeting_id: meeting.id,
-                    topic: meeting.topic,
+                    topic: meeting.topic.map(|topic| topic.replace('\0', "")),
                     start_time: meeting.start_time,
                     end_time: meeting.end_time,
-                    duration: meeting.duration,
-                    timezone: meeting.timezone,
-                }))
+                    duration: meeting.duration.filter(|minutes| *minutes <= LONGEST_MEETING_MINUTES),
+                    timezone: meeting.timezone.map(|timezone| timezone.replace('\0', "")),
+                })
             }
-            "app_deauthorized" => Some(Event::Change(Change::Deauthorization {
-                zoom_user_id: payload.user_id?,
-                zoom_account_id: payload.account_id?,
-                deauthorization_time: payload.deauthorization_time?,
-            })),
-            _ => Some(Event::Unknown),
-        }
+            "app_deauthorized" => {
+                let payload: Deauthorization = read(self.payload)?;
+                Event::Change(Change::Deauthorization {
+                    zoom_user_id: payload.user_id,
+                    zoom_account_id: payload.account_id,
+                    deauthorization_time: payload.deauthorization_time,
+                })
+            }
+            _ => Event::Unknown,
+        })
     }
+}
+
+fn read<T: DeserializeOwned>(payload: Value) -> Option<T> {
+    serde_json::from_value(payload).ok()
 }
 
 #[cfg(test)]
@@ -172,10 +193,38 @@ mod tests {
         ] {
             assert_eq!(event(&body), None, "{body}");
         }
+    }
+
+    #[test]
+    fn what_the_database_cannot_hold_never_gets_there() {
+        let meeting = |event_ts: i64| {
+            json!({"event": "meeting.updated", "event_ts": event_ts, "payload": {"object": {
+                "id": "1", "topic": "a\0b", "timezone": "\0", "duration": u32::MAX,
+            }}})
+        };
+        for event_ts in [-1, i64::MIN, i64::MAX, 253_402_300_800_000] {
+            assert_eq!(event(&meeting(event_ts)), None, "{event_ts}");
+        }
+        let Some(Event::Change(change)) = event(&meeting(1)) else {
+            panic!("must be a change")
+        };
         assert_eq!(
-            event(&json!({"event": "user.created", "payload": {"object": {"id": "1"}}})),
-            Some(Event::Unknown)
+            serde_json::to_value(change).unwrap(),
+            json!({"meeting_id": "1", "topic": "ab", "timezone": ""})
         );
+    }
+
+    #[test]
+    fn what_nobody_subscribed_to_may_look_like_anything() {
+        for payload in [
+            json!({"object": {"id": "KDcuGIm1QgePTO8WbOqwIQ"}}),
+            json!({"object": []}),
+            json!(null),
+        ] {
+            let body = json!({"event": "user.created", "payload": payload});
+            assert_eq!(event(&body), Some(Event::Unknown), "{body}");
+        }
+        assert_eq!(event(&json!({"event": "user.created"})), Some(Event::Unknown));
     }
 
     proptest! {

@@ -8,7 +8,7 @@ mod event;
 mod signature;
 
 use http::Method;
-use serde_json::{json, Value};
+use serde_json::json;
 use shared::{
     call::{json_answer, Answer, Call, Endpoint},
     config::Need,
@@ -41,20 +41,24 @@ pub async fn handle(call: &Call<'_>) -> Result<Answer, Error> {
         now(),
     )?;
     call.set_caller(json!({"kind": "zoom"}));
-    let envelope: Envelope = serde_json::from_slice(call.raw_body()).map_err(|_| Error::InvalidJson)?;
+    let envelope: Envelope = shared::json::parse(call.raw_body()).ok_or(Error::InvalidJson)?;
     let (name, happened_at) = (envelope.event.clone(), envelope.event_ts);
     match envelope.into_event().ok_or(Error::InvalidJson)? {
         Event::UrlValidation { plain_token } => {
             let encrypted_token = signature::sign_token(secret, &plain_token)?;
             json_answer(&json!({"plainToken": plain_token, "encryptedToken": encrypted_token}))
         }
-        Event::Change(change) => json_answer(&receive(call, &name, happened_at, &change).await?),
+        Event::Change(change) => {
+            let outcome = receive(call, &name, happened_at, &change).await?;
+            json_answer(&json!({"outcome": outcome}))
+        }
         Event::Unknown => json_answer(&json!({"outcome": "ignored"})),
     }
 }
 
-/// Applies the event. A delivery is known by its body's hash: Zoom repeats the very same text.
-async fn receive(call: &Call<'_>, event: &str, event_ts: i64, details: &Change) -> Result<Value, Error> {
+/// Applies the event, and gives the database's word for what came of it. A delivery is known by its body's hash: Zoom repeats
+/// the very same text.
+async fn receive(call: &Call<'_>, event: &str, event_ts: i64, details: &Change) -> Result<String, Error> {
     let event_id = sha256_hex(call.raw_body());
     call.db
         .rpc(

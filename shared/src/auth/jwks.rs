@@ -2,8 +2,9 @@
 
 use base64::{engine::general_purpose::URL_SAFE_NO_PAD, Engine};
 use serde::Deserialize;
+use serde_json::Value;
 
-use crate::secret::Secret;
+use crate::{json, secret::Secret};
 
 /// A key set; keys of kinds that no Supabase project signs with are left out.
 #[derive(Debug, Clone)]
@@ -54,15 +55,18 @@ impl VerifyingKey {
 
 impl Jwks {
     /// Parses `{"keys": […]}` or a bare array of keys.
-    pub fn parse(json: &[u8]) -> Option<Self> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Document {
-            Set { keys: Vec<RawJwk> },
-            Bare(Vec<RawJwk>),
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let mut document: Value = json::parse(text)?;
+        if let Some(keys) = document.get_mut("keys") {
+            document = keys.take();
         }
-        let (Document::Set { keys } | Document::Bare(keys)) = serde_json::from_slice(json).ok()?;
-        Some(Self(keys.into_iter().filter_map(RawJwk::into_key).collect()))
+        let Value::Array(keys) = document else {
+            return None;
+        };
+        let keys = keys
+            .into_iter()
+            .filter_map(|key| RawJwk::deserialize(key).ok()?.into_key());
+        Some(Self(keys.collect()))
     }
 
     /// Whether the set holds no key that can verify: such a project's tokens are checked by its auth server.

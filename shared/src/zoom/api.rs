@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::{limits::RateLimit, NoReply, Reply, Zoom};
 use crate::{
     error::{seconds_until, Error},
+    json,
     secret::Secret,
     time::now,
 };
@@ -77,8 +78,7 @@ impl Meeting {
 /// One page of a host's meetings.
 #[derive(Debug, Clone, Deserialize)]
 pub struct MeetingPage {
-    /// The meetings.
-    #[serde(default)]
+    /// The meetings. An answer without them is none: that nothing is there has to be said.
     pub meetings: Vec<ListedMeeting>,
     /// Where the next page begins; empty on the last one.
     #[serde(default)]
@@ -159,18 +159,11 @@ impl ApiRequest {
     /// be found in the host's list. `not_after`: see [`ApiRequest::not_after`].
     pub fn create_meeting(details: &MeetingDetails<'_>, marker: Uuid, not_after: DateTime<Utc>) -> Self {
         let mut body = details.body(marker);
-        body.extend([
-            ("type".to_owned(), json!(2)),
-            (
-                "settings".to_owned(),
-                json!({
-                    "waiting_room": true,
-                    "join_before_host": false,
-                    "mute_upon_entry": true,
-                    "approval_type": 2,
-                }),
-            ),
-        ]);
+        body.insert("type".to_owned(), json!(2));
+        body.insert(
+            "settings".to_owned(),
+            json!({"waiting_room": true, "join_before_host": false, "mute_upon_entry": true, "approval_type": 2}),
+        );
         Self {
             what: "create_meeting",
             method: Method::POST,
@@ -230,16 +223,14 @@ impl ApiRequest {
 
 impl MeetingDetails<'_> {
     fn body(&self, marker: Uuid) -> Map<String, Value> {
-        Map::from_iter([
-            ("topic".to_owned(), json!(cut(self.topic, MAX_TOPIC_UTF16))),
-            (
-                "start_time".to_owned(),
-                json!(self.start.to_rfc3339_opts(SecondsFormat::Secs, true)),
-            ),
-            ("duration".to_owned(), json!(self.duration_minutes)),
-            ("timezone".to_owned(), json!(self.timezone)),
-            ("agenda".to_owned(), json!(agenda(marker, self.description))),
-        ])
+        let mut body = Map::new();
+        body.insert("topic".to_owned(), json!(cut(self.topic, MAX_TOPIC_UTF16)));
+        let start = self.start.to_rfc3339_opts(SecondsFormat::Secs, true);
+        body.insert("start_time".to_owned(), json!(start));
+        body.insert("duration".to_owned(), json!(self.duration_minutes));
+        body.insert("timezone".to_owned(), json!(self.timezone));
+        body.insert("agenda".to_owned(), json!(agenda(marker, self.description)));
+        body
     }
 }
 
@@ -320,7 +311,7 @@ pub fn classify(reply: Result<Reply, NoReply>, now: DateTime<Utc>) -> Result<Byt
     if (200..300).contains(&reply.status) {
         return Ok(reply.body);
     }
-    let error: ApiError = serde_json::from_slice(&reply.body).unwrap_or_default();
+    let error: ApiError = json::parse(&reply.body).unwrap_or_default();
     Err(match (reply.status, error.code) {
         // 408: whoever gave up waiting does not know what became of it.
         (..=399 | 408 | 500.., _) => ApiFailure::Unclear,
@@ -339,7 +330,7 @@ pub fn classify(reply: Result<Reply, NoReply>, now: DateTime<Utc>) -> Result<Byt
 /// # Errors
 /// [`ApiFailure::Unclear`] when it is none, as when its body was cut.
 pub fn read_meeting(body: &[u8]) -> Result<Meeting, ApiFailure> {
-    serde_json::from_slice(body).map_err(|_| ApiFailure::Unclear)
+    json::parse(body).ok_or(ApiFailure::Unclear)
 }
 
 /// Reads a page of meetings out of an answer.
@@ -347,7 +338,7 @@ pub fn read_meeting(body: &[u8]) -> Result<Meeting, ApiFailure> {
 /// # Errors
 /// [`ApiFailure::Unclear`] when it is none.
 pub fn read_page(body: &[u8]) -> Result<MeetingPage, ApiFailure> {
-    serde_json::from_slice(body).map_err(|_| ApiFailure::Unclear)
+    json::parse(body).ok_or(ApiFailure::Unclear)
 }
 
 impl Zoom<'_> {
@@ -361,7 +352,7 @@ impl Zoom<'_> {
             .get(format!("{}/users/me", self.app.api_url))
             .bearer_auth(access_token.expose());
         let body = classify(self.send("users_me", request).await, now())?;
-        serde_json::from_slice(&body).map_err(|_| ApiFailure::Unclear)
+        json::parse(&body).ok_or(ApiFailure::Unclear)
     }
 }
 
@@ -430,6 +421,14 @@ mod tests {
         assert_eq!(meeting("\"85746065\""), Ok("85746065".to_owned()));
         for bad in ["1.5", "-1", "\"../users/me\"", "null", "\"\""] {
             assert!(meeting(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_list_says_what_it_holds() {
+        assert!(read_page(br#"{"meetings":[]}"#).unwrap().next_page_token.is_empty());
+        for none in ["", "{}", r#"{"meetings":[{"id":1}"#, r#"{"next_page_token":""}"#] {
+            assert_eq!(read_page(none.as_bytes()).err(), Some(ApiFailure::Unclear), "{none}");
         }
     }
 

@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Deserializer};
+use serde_json::{json, Value};
 use uuid::Uuid;
 
 use super::{
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     call,
     error::Error,
-    random,
+    json, random,
     seal::Place,
     secret::Secret,
     time::{self, now},
@@ -55,7 +55,7 @@ pub fn refresh_token_place(user_id: Uuid) -> Place {
 
 /// What the database says to a caller that needs an access token. Tokens in it are sealed.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(tag = "state", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum TokenClaim {
     /// Use this one.
     Fresh {
@@ -90,6 +90,15 @@ pub enum TokenClaim {
     NotConnected,
 }
 
+/// Reads a claim as the database writes it: `{"state": "fresh", …}`.
+///
+/// # Errors
+/// Those of the deserializer, and for anything that is no claim.
+pub fn token_claim<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TokenClaim, D::Error> {
+    let claim = json::untag(Value::deserialize(deserializer)?, "state");
+    TokenClaim::deserialize(claim).map_err(serde::de::Error::custom)
+}
+
 /// An access token that the database holds for fresh.
 #[derive(Debug, Clone)]
 pub struct AccessToken {
@@ -102,6 +111,7 @@ pub struct AccessToken {
 #[derive(Debug, Deserialize)]
 pub struct Connection {
     /// The way to an access token.
+    #[serde(deserialize_with = "token_claim")]
     pub token: TokenClaim,
     /// Shown to the host.
     pub zoom_account_email: Option<String>,
@@ -110,14 +120,19 @@ pub struct Connection {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 enum Committed {
-    Saved { token_version: i64 },
+    Saved {
+        token_version: i64,
+    },
+    /// There are newer tokens.
+    Superseded,
+    /// There is no connection any more.
     Refused,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 enum Judged {
     Recorded,
     Superseded,
@@ -171,7 +186,8 @@ impl Zoom<'_> {
         }
     }
 
-    /// Reads a connection, claiming a token with at least `min_seconds` left and of another version than `refused`.
+    /// Reads a connection, claiming a token with at least `min_seconds` left. Tokens of version `refused` are those that
+    /// Zoom has refused: nobody is given them again.
     ///
     /// # Errors
     /// As [`crate::db::Database::rpc`].
@@ -246,14 +262,14 @@ impl Zoom<'_> {
         refresh_token: &str,
         token_version: i64,
     ) -> Result<Option<AccessToken>, Error> {
-        let refresh_token = self
-            .app
-            .sealing_keys
-            .open(refresh_token_place(user_id), refresh_token)?;
-        let (verdict, reason, cooldown_seconds, error) = match self.refresh(&refresh_token).await {
-            TokenVerdict::Granted(tokens) => return self.save(user_id, token_version, tokens).await,
-            TokenVerdict::Ended(reason) => ("expired", reason.to_string(), 0, Error::ZoomExpired),
-            TokenVerdict::OurConfiguration => {
+        let verdict = match self.app.sealing_keys.open(refresh_token_place(user_id), refresh_token) {
+            Ok(refresh_token) => Ok(self.refresh(&refresh_token).await),
+            Err(error) => Err(error),
+        };
+        let (verdict, reason, cooldown_seconds, error) = match verdict {
+            Ok(TokenVerdict::Granted(tokens)) => return self.save(user_id, token_version, tokens).await,
+            Ok(TokenVerdict::Ended(reason)) => ("expired", reason.to_string(), 0, Error::ZoomExpired),
+            Ok(TokenVerdict::OurConfiguration) => {
                 call::log(&json!({
                     "event": "zoom_refuses_our_configuration", "request_id": self.holder,
                     "hint": "check ZOOM_CLIENT_ID and ZOOM_CLIENT_SECRET",
@@ -261,10 +277,12 @@ impl Zoom<'_> {
                 let seconds = MISCONFIGURED_COOLDOWN_SECONDS;
                 ("cooldown", "misconfigured".to_owned(), seconds, Error::Misconfigured)
             }
-            TokenVerdict::TryLater(seconds) => {
+            Ok(TokenVerdict::TryLater(seconds)) => {
                 let error = Error::ZoomUnavailable(seconds.into());
                 ("cooldown", "unavailable".to_owned(), seconds, error)
             }
+            // While keys rotate, another isolate may have a key that this one lacks: let it try at once.
+            Err(error) => ("cooldown", "unreadable".to_owned(), 0, error),
         };
         let judged = self
             .db
@@ -295,9 +313,9 @@ impl Zoom<'_> {
                 secret: tokens.access_token,
                 version: token_version,
             })),
+            Ok(Committed::Superseded) => Ok(None),
             Ok(Committed::Refused) => {
-                // The host disconnected or reconnected while Zoom answered. Tokens of a grant that was disconnected
-                // must not live on; a reconnect has killed them already, and revoking dead ones harms nobody.
+                // The host disconnected while Zoom answered: these tokens must not live on.
                 if let Revocation::Failed = self.revoke(&tokens.access_token).await {
                     call::log(&json!({"event": "orphaned_token_not_revoked", "request_id": self.holder}));
                 }

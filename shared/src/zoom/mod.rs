@@ -27,7 +27,7 @@ pub mod verdict;
 use std::{future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -121,15 +121,7 @@ impl<'a> Zoom<'a> {
 async fn read(answer: impl Future<Output = Result<reqwest::Response, reqwest::Error>>) -> Result<Reply, NoReply> {
     let answer = answer.await.map_err(|_| NoReply)?;
     let status = answer.status().as_u16();
-    // reqwest 0.11 speaks an older version of the `http` types.
-    let headers = answer
-        .headers()
-        .iter()
-        .filter_map(|(name, value)| {
-            let name = http::HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
-            Some((name, HeaderValue::from_bytes(value.as_bytes()).ok()?))
-        })
-        .collect();
+    let headers = answer.headers().clone();
     let body = answer.bytes().await.map_err(|_| NoReply)?;
     if body.len() > MAX_ANSWER_BYTES {
         return Err(NoReply);

@@ -10,12 +10,13 @@ use uuid::Uuid;
 
 use super::{
     api::{ApiFailure, ApiRequest, MeetingDetails, MeetingId},
-    connection::TokenClaim,
+    connection::{token_claim, TokenClaim},
     Zoom,
 };
 use crate::{
     db::Database,
     error::{seconds_until, Error},
+    json,
     time::now,
 };
 
@@ -41,15 +42,17 @@ struct Task {
     task_id: Value,
     user_id: Uuid,
     meeting_id: MeetingId,
+    #[serde(deserialize_with = "token_claim")]
     token: TokenClaim,
-    #[serde(flatten)]
-    change: Change,
+    kind: Kind,
+    /// Of an update.
+    desired: Option<Desired>,
 }
 
 #[derive(Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-enum Change {
-    Update { desired: Desired },
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Update,
     Delete,
 }
 
@@ -58,6 +61,7 @@ enum Change {
 struct Desired {
     title: String,
     description: String,
+    #[serde(deserialize_with = "json::instant")]
     scheduled_start: DateTime<Utc>,
     timezone: String,
     duration_minutes: u64,
@@ -113,8 +117,8 @@ pub async fn drain(
 
 /// Sends one change: the result, a code for the operator, and the seconds to wait where Zoom named them.
 async fn send(zoom: &Zoom<'_>, task: &Task) -> (&'static str, &'static str, Option<u64>) {
-    let request = match &task.change {
-        Change::Update { desired } => ApiRequest::update_meeting(
+    let request = match (&task.kind, &task.desired) {
+        (Kind::Update, Some(desired)) => ApiRequest::update_meeting(
             &task.meeting_id,
             &MeetingDetails {
                 topic: &desired.title,
@@ -125,19 +129,22 @@ async fn send(zoom: &Zoom<'_>, task: &Task) -> (&'static str, &'static str, Opti
             },
             desired.creation_id,
         ),
-        Change::Delete => ApiRequest::delete_meeting(&task.meeting_id),
+        (Kind::Update, None) => return ("retry", "internal", None),
+        (Kind::Delete, _) => ApiRequest::delete_meeting(&task.meeting_id),
     };
-    match (zoom.api(task.user_id, task.token.clone(), &request).await, &task.change) {
+    match (
+        zoom.api(task.user_id, task.token.clone(), &request).await,
+        &task.desired,
+    ) {
         (Ok(_), _) => ("done", "ok", None),
-        (Err(ApiFailure::MeetingGone), Change::Delete) => ("done", "meeting_gone", None),
-        (Err(ApiFailure::MeetingGone), Change::Update { .. }) => ("gone", "meeting_gone", None),
+        (Err(ApiFailure::MeetingGone), None) => ("done", "meeting_gone", None),
+        (Err(ApiFailure::MeetingGone), Some(_)) => ("gone", "meeting_gone", None),
         (Err(ApiFailure::RateLimited(limit)), _) => {
             let code = if limit.daily { "daily_limit" } else { "rate_limit" };
             ("retry", code, Some(seconds_until(limit.until, now())))
         }
-        (Err(failure), _) => {
-            let error = Error::from(failure);
-            ("retry", error.code(), error.retry_after())
-        }
+        (Err(ApiFailure::NoToken(Error::ZoomUnavailable(seconds))), _) => ("retry", "no_token", Some(seconds)),
+        (Err(ApiFailure::NoToken(Error::ServiceUnavailable)), _) => ("retry", "no_token", None),
+        (Err(failure), _) => ("retry", Error::from(failure).code(), None),
     }
 }

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::{limits::RateLimit, NoReply, Reply};
-use crate::{error::seconds_until, secret::Secret};
+use crate::{error::seconds_until, json, secret::Secret};
 
 /// Tokens as Zoom hands them out.
 #[derive(Debug, Clone, Deserialize)]
@@ -82,11 +82,10 @@ pub fn judge(reply: &Result<Reply, NoReply>, now: DateTime<Utc>) -> TokenVerdict
         return TokenVerdict::TryLater(COOLDOWN_SECONDS);
     };
     match reply.status {
-        200 => serde_json::from_slice::<TokenSet>(&reply.body)
-            .ok()
+        200 => json::parse::<TokenSet>(&reply.body)
             .filter(is_complete)
             .map_or(TokenVerdict::TryLater(COOLDOWN_SECONDS), TokenVerdict::Granted),
-        400 | 401 => serde_json::from_slice::<OAuthError>(&reply.body)
+        400 | 401 => json::parse::<OAuthError>(&reply.body)
             .map_or(TokenVerdict::TryLater(COOLDOWN_SECONDS), |error| judge_error(&error)),
         429 => {
             let limit = RateLimit::read(&reply.headers, "", now);
