@@ -93,6 +93,7 @@ create table public.user_integrations_zoom (
   lease_holder uuid,
   lease_until timestamptz,
   cooldown_until timestamptz,
+  daily_limit_until timestamptz,
   account_deleted_at timestamptz,
   connected_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
@@ -114,6 +115,7 @@ comment on column public.user_integrations_zoom.expires_at is 'When the connecti
 comment on column public.user_integrations_zoom.token_version is 'Counts every change of the tokens; new tokens are saved by compare-and-swap on it.';
 comment on column public.user_integrations_zoom.lease_holder is 'The request that is refreshing, until lease_until.';
 comment on column public.user_integrations_zoom.cooldown_until is 'Until then nobody asks Zoom''s token endpoint: it failed a moment ago.';
+comment on column public.user_integrations_zoom.daily_limit_until is 'Zoom has refused more changes of meetings for the day: none is sent before this.';
 comment on column public.user_integrations_zoom.used_at is 'When a function last took an access token to use it.';
 comment on column public.user_integrations_zoom.account_deleted_at is 'The user is gone: zoom-sync deletes the meetings, revokes the tokens, removes this row.';
 
@@ -135,6 +137,7 @@ create index zoom_oauth_states_expires_at_idx on private.zoom_oauth_states (expi
 create table private.session_creations (
   id uuid primary key default gen_random_uuid(),
   user_id uuid not null,
+  zoom_user_id text,
   idempotency_key text,
   request_hash text not null,
   request jsonb,
@@ -154,6 +157,7 @@ create unique index session_creations_key_idx on private.session_creations (user
 create index session_creations_open_idx on private.session_creations (next_check_at) where state in ('running', 'unknown');
 create index session_creations_closed_idx on private.session_creations (closed_at) where closed_at is not null;
 
+comment on column private.session_creations.zoom_user_id is 'Who was connected: in whose meetings zoom-sync looks.';
 comment on column private.session_creations.state is 'running: Zoom is being asked; unknown: its answer was lost; done: the session exists; failed: nothing came of it.';
 comment on column private.session_creations.checks is 'How often zoom-sync has looked for the meeting.';
 
@@ -166,15 +170,15 @@ create table private.zoom_meetings (
   scheduled_start timestamptz not null,
   timezone text not null,
   duration_minutes integer not null,
-  title_at bigint not null default 0,
-  scheduled_start_at bigint not null default 0,
-  timezone_at bigint not null default 0,
-  duration_minutes_at bigint not null default 0,
+  title_at timestamptz not null default '-infinity',
+  scheduled_start_at timestamptz not null default '-infinity',
+  timezone_at timestamptz not null default '-infinity',
+  duration_minutes_at timestamptz not null default '-infinity',
   deleted_at timestamptz,
   ended_at timestamptz
 );
 
-comment on table private.zoom_meetings is 'What Zoom holds. The columns *_at say as of when, in milliseconds since 1970: an older event changes nothing.';
+comment on table private.zoom_meetings is 'What Zoom holds. The columns *_at say as of when: an older event changes nothing.';
 
 -- Changes on their way to Zoom: one row a meeting at most, however often the app changes its session.
 create table private.zoom_outbox (
@@ -220,7 +224,7 @@ create index zoom_departures_claimed_until_idx on private.zoom_departures (claim
 create table private.webhook_events (
   event_id text primary key,
   event text not null,
-  event_ts bigint not null,
+  event_ts timestamptz not null,
   meeting_id text,
   details jsonb,
   received_at timestamptz not null default now()

@@ -12,6 +12,8 @@ declare
   taken integer;
 begin
   new.updated_at := now();
+  -- Zoom has no fractions of seconds, and what it holds is compared with this.
+  new.scheduled_start := date_trunc('second', new.scheduled_start);
   if tg_op = 'UPDATE' and new.max_participants < old.max_participants then
     select count(*) into taken from public.video_session_participants where session_id = new.id;
     if taken > new.max_participants then

@@ -37,8 +37,13 @@ as $$
   where user_id = target and status = 'connected'
 $$;
 
--- The way to an access token with at least `min_seconds` left and of another version than `refused_version`: the token, the
--- lease to refresh it, or why there is neither. Takes the row's lock, so that one caller at a time decides.
+-- Versions of tokens. None comes twice, so that a late word about the tokens of a connection that has gone is never taken for
+-- one about those of the connection that came after it.
+create sequence private.token_versions;
+
+-- The way to an access token with at least `min_seconds` left: the token, the lease to refresh it, or why there is neither.
+-- Tokens of `refused_version` are those that Zoom has refused: nobody is given them again. Takes the row's lock, so that one
+-- caller at a time decides.
 create function private.claim_token(owner uuid, holder uuid, min_seconds integer, refused_version bigint) returns jsonb
 language plpgsql security definer set search_path = ''
 as $$
@@ -59,9 +64,12 @@ begin
   if connection.status = 'expired' then
     return jsonb_build_object('state', 'expired', 'reason', connection.expired_reason);
   end if;
-  if connection.access_token_expires_at > now() + make_interval(secs => min_seconds)
-    and connection.token_version is distinct from refused_version
-  then
+  if connection.token_version = refused_version then
+    update public.user_integrations_zoom set access_token_expires_at = least(access_token_expires_at, now())
+    where user_id = owner
+    returning * into connection;
+  end if;
+  if connection.access_token_expires_at > now() + make_interval(secs => min_seconds) then
     update public.user_integrations_zoom set used_at = now() where user_id = owner and used_at < now() - interval '1 minute';
     return jsonb_build_object(
       'state', 'fresh', 'access_token', connection.access_token, 'token_version', connection.token_version
@@ -198,12 +206,12 @@ begin
   from public.user_integrations_zoom other
   where other.zoom_user_id = zoom_oauth_complete.zoom_user_id and other.user_id <> zoom_oauth_complete.user_id;
   insert into public.user_integrations_zoom as connection (
-    user_id, zoom_user_id, zoom_account_id, zoom_account_email, scope, access_token, refresh_token,
+    user_id, zoom_user_id, zoom_account_id, zoom_account_email, scope, access_token, refresh_token, token_version,
     access_token_expires_at, expires_at
   ) values (
     zoom_oauth_complete.user_id, zoom_oauth_complete.zoom_user_id, zoom_oauth_complete.zoom_account_id,
     zoom_oauth_complete.zoom_account_email, zoom_oauth_complete.scope,
-    zoom_oauth_complete.access_token, zoom_oauth_complete.refresh_token,
+    zoom_oauth_complete.access_token, zoom_oauth_complete.refresh_token, nextval('private.token_versions'),
     now() + make_interval(secs => zoom_oauth_complete.access_expires_in), now() + interval '90 days'
   )
   on conflict (user_id) do update set
@@ -211,9 +219,10 @@ begin
     zoom_account_email = excluded.zoom_account_email, scope = excluded.scope,
     access_token = excluded.access_token, refresh_token = excluded.refresh_token,
     access_token_expires_at = excluded.access_token_expires_at, expires_at = excluded.expires_at,
-    status = 'connected', expired_reason = null, token_version = connection.token_version + 1,
+    status = 'connected', expired_reason = null, token_version = excluded.token_version,
     refreshed_at = now(), used_at = now(), connected_at = now(),
-    lease_holder = null, lease_until = null, cooldown_until = null;
+    lease_holder = null, lease_until = null, cooldown_until = null,
+    daily_limit_until = case when connection.zoom_user_id = excluded.zoom_user_id then connection.daily_limit_until end;
   update private.zoom_oauth_states set result = 'success' where state_hash = zoom_oauth_complete.state_hash;
   return '{"outcome": "connected"}';
 end
@@ -240,8 +249,9 @@ end
 $$;
 
 -- Saves the tokens that came for those of `token_version`. Zoom gave them for a refresh token that works once, so they are
--- the only live ones, whoever holds the lease by now and whatever verdict another caller came to; only a change of the tokens
--- themselves (a reconnect, a disconnect) refuses them. May be repeated by the same holder.
+-- the only live ones, whoever holds the lease by now and whatever verdict another caller came to; only newer tokens keep them
+-- out (`superseded`), or that there is no connection any more (`refused`). A verdict that is not about tokens stands.
+-- May be repeated.
 create function public.zoom_refresh_commit(
   user_id uuid, holder uuid, token_version bigint, access_token text, refresh_token text, access_expires_in integer, scope text
 ) returns jsonb
@@ -252,25 +262,30 @@ declare
   connection public.user_integrations_zoom;
 begin
   select * into connection from public.user_integrations_zoom where user_id = zoom_refresh_commit.user_id for no key update;
-  if connection.token_version = zoom_refresh_commit.token_version + 1
-    and connection.access_token = zoom_refresh_commit.access_token
-  then
+  if not found then
+    return '{"outcome": "refused"}';
+  end if;
+  if connection.access_token = zoom_refresh_commit.access_token then
     return jsonb_build_object('outcome', 'saved', 'token_version', connection.token_version);
   end if;
-  if connection.token_version is distinct from zoom_refresh_commit.token_version
-    or connection.expired_reason in ('connected_elsewhere', 'missing_scope')
-  then
-    return '{"outcome": "refused"}';
+  if connection.token_version <> zoom_refresh_commit.token_version or connection.expired_reason = 'connected_elsewhere' then
+    return '{"outcome": "superseded"}';
+  end if;
+  if connection.expired_reason is distinct from 'missing_scope' then
+    connection.status := 'connected';
+    connection.expired_reason := null;
+    connection.expires_at := now() + interval '90 days';
   end if;
   update public.user_integrations_zoom set
     access_token = zoom_refresh_commit.access_token, refresh_token = zoom_refresh_commit.refresh_token,
     access_token_expires_at = now() + make_interval(secs => zoom_refresh_commit.access_expires_in),
     scope = coalesce(nullif(zoom_refresh_commit.scope, ''), scope),
-    expires_at = now() + interval '90 days', refreshed_at = now(),
-    status = 'connected', expired_reason = null, token_version = token_version + 1,
+    token_version = nextval('private.token_versions'), refreshed_at = now(),
+    status = connection.status, expired_reason = connection.expired_reason, expires_at = connection.expires_at,
     lease_holder = null, lease_until = null, cooldown_until = null
-  where user_id = zoom_refresh_commit.user_id;
-  return jsonb_build_object('outcome', 'saved', 'token_version', connection.token_version + 1);
+  where user_id = zoom_refresh_commit.user_id
+  returning * into connection;
+  return jsonb_build_object('outcome', 'saved', 'token_version', connection.token_version);
 end
 $$;
 
@@ -320,24 +335,27 @@ $$;
 
 -- Which connections are due for a refresh: those that will be needed within ten minutes (a session is about to start, or the
 -- token that was used last is about to run out), and those that nobody has refreshed for 30 days.
-create function private.due_connections() returns setof uuid
+create function private.due_connections() returns setof public.user_integrations_zoom
 language sql stable security definer set search_path = ''
 as $$
-  select user_id from public.user_integrations_zoom
-  where status = 'connected' and refreshed_at < now() - interval '30 days'
-  union
-  select user_id from public.user_integrations_zoom
-  where status = 'connected' and (cooldown_until is null or cooldown_until < now())
-    and access_token_expires_at between now() - interval '10 minutes' and now() + interval '10 minutes'
-    and used_at >= refreshed_at
-  union
-  select connection.user_id
-  from public.video_sessions session
-  join public.user_integrations_zoom connection on connection.user_id = session.host_id
-  where session.provider = 'zoom' and session.status = 'scheduled'
-    and session.scheduled_start between now() - interval '5 minutes' and now() + interval '10 minutes'
-    and connection.status = 'connected' and (connection.cooldown_until is null or connection.cooldown_until < now())
-    and connection.access_token_expires_at < now() + interval '10 minutes'
+  with due as (
+    select user_id from public.user_integrations_zoom
+    where status = 'connected' and refreshed_at < now() - interval '30 days'
+    union
+    select user_id from public.user_integrations_zoom
+    where status = 'connected' and used_at >= refreshed_at
+      and access_token_expires_at between now() - interval '10 minutes' and now() + interval '10 minutes'
+    union
+    select connection.user_id
+    from public.video_sessions session
+    join public.user_integrations_zoom connection on connection.user_id = session.host_id
+    where session.provider = 'zoom' and session.status = 'scheduled'
+      and session.scheduled_start between now() - interval '5 minutes' and now() + interval '10 minutes'
+      and connection.status = 'connected' and connection.access_token_expires_at < now() + interval '10 minutes'
+  )
+  select connection.* from due
+  join public.user_integrations_zoom connection on connection.user_id = due.user_id
+  where connection.cooldown_until is null or connection.cooldown_until <= now()
 $$;
 create index video_sessions_scheduled_start_idx on public.video_sessions (scheduled_start) where status = 'scheduled';
 
@@ -350,13 +368,12 @@ as $$
   )
   -- Whoever would lapse first goes first.
   from (
-    select connection.user_id, row_number() over (order by connection.expires_at, connection.user_id) as number
-    from private.due_connections() as due (user_id)
-    join public.user_integrations_zoom connection on connection.user_id = due.user_id
+    select user_id, row_number() over (order by expires_at, user_id) as number from private.due_connections()
   ) as due
 $$;
 
--- Rotation of sealing keys: connections and departures that are sealed with another key than `key_id`.
+-- Rotation of sealing keys: connections that are sealed with another key than `key_id`, and how many rows in all need
+-- another one: departures and states on their way to the consent page are gone within minutes.
 create function public.zoom_reseal_claim(key_id text, max_rows integer) returns jsonb
 language sql stable security definer set search_path = ''
 as $$
@@ -370,6 +387,9 @@ as $$
     'total', (select count(*) from stale) + (
       select count(*) from private.zoom_departures
       where not (starts_with(access_token, 'v1.' || key_id || '.') and starts_with(refresh_token, 'v1.' || key_id || '.'))
+    ) + (
+      select count(*) from private.zoom_oauth_states
+      where consumed_at is null and expires_at > now() and not starts_with(sealed_verifier, 'v1.' || key_id || '.')
     )
   )
 $$;
@@ -422,7 +442,7 @@ as $$
   )
 $$;
 
--- zoom-disconnect, first. With mode `if_drained` only if nothing of this host is due in the outbox, with `always` anyway.
+-- zoom-disconnect, first. With mode `if_drained` only if nothing of this host is in the outbox, with `always` anyway.
 create function public.zoom_disconnect_begin(user_id uuid, mode text) returns jsonb
 language plpgsql security definer set search_path = ''
 as $$
@@ -437,7 +457,7 @@ begin
   end if;
   if zoom_disconnect_begin.mode = 'if_drained' and connection.status = 'connected' and exists (
     select from private.zoom_outbox
-    where user_id = zoom_disconnect_begin.user_id and dead_at is null and next_attempt_at <= now()
+    where user_id = zoom_disconnect_begin.user_id and dead_at is null
   ) then
     return '{"outcome": "pending"}';
   end if;

@@ -12,10 +12,7 @@ as $$
   on conflict (meeting_id) do update set
     kind = case when task.kind = 'delete' then 'delete' else excluded.kind end,
     revision = task.revision + 1, attempts = 0, dead_at = null,
-    next_attempt_at = case
-      when task.last_code = 'rate_limit' or (task.last_code = 'daily_limit' and excluded.kind = 'update')
-      then task.next_attempt_at else now()
-    end
+    next_attempt_at = case when task.last_code = 'rate_limit' then task.next_attempt_at else now() end
 $$;
 
 -- Whether Zoom would have to be told: what it holds differs from what the session says.
@@ -55,7 +52,8 @@ for each row when (
 )
 execute function private.tell_zoom_of_change();
 
--- Before the row goes, since what Zoom holds goes with it. Sessions that are over keep their meeting: it is history there too.
+-- Before the row goes, since what Zoom holds goes with it. A session that is over keeps its meeting, which is history there too,
+-- unless the whole account goes.
 create function private.tell_zoom_of_delete() returns trigger
 language plpgsql security definer set search_path = ''
 as $$
@@ -63,7 +61,9 @@ declare
   meeting private.zoom_meetings;
 begin
   select * into meeting from private.zoom_meetings where session_id = old.id;
-  if found and meeting.deleted_at is null and meeting.ended_at is null then
+  if found and meeting.deleted_at is null
+    and (meeting.ended_at is null or not exists (select from auth.users where id = old.host_id))
+  then
     perform private.enqueue(old.provider_meeting_id, old.id, old.host_id, meeting.zoom_user_id, 'delete');
   end if;
   return old;
@@ -73,25 +73,32 @@ create trigger tell_zoom_of_delete before delete on public.video_sessions
 for each row execute function private.tell_zoom_of_delete();
 
 -- Marks a meeting as gone at Zoom: there is nothing left to tell, and a session that was still to come is cancelled.
-create function private.meeting_is_gone(target uuid, gone_at timestamptz) returns void
+-- `known_from`: an event of Zoom's (`event`), or the answer to a question (`answer`), which is only believed together with a last
+-- DELETE, so that a meeting is never left without its session.
+create function private.meeting_is_gone(target uuid, gone_at timestamptz, known_from text) returns void
 language plpgsql security definer set search_path = ''
 as $$
 declare
   session public.video_sessions;
+  meeting private.zoom_meetings;
 begin
   select * into session from public.video_sessions where id = target for no key update;
   if not found then
     return;
   end if;
-  update private.zoom_meetings set deleted_at = coalesce(deleted_at, gone_at) where session_id = target;
+  update private.zoom_meetings set deleted_at = coalesce(deleted_at, gone_at) where session_id = target returning * into meeting;
   delete from private.zoom_outbox where meeting_id = session.provider_meeting_id;
   delete from public.video_session_host_meta where session_id = target;
   update public.video_sessions set status = 'cancelled' where id = target and status = 'scheduled';
+  if known_from = 'answer' then
+    perform private.enqueue(session.provider_meeting_id, session.id, session.host_id, meeting.zoom_user_id, 'delete');
+  end if;
 end
 $$;
 
--- Claims what is due for five minutes: longer than a drain works on what it has claimed. A meeting belongs to the Zoom user that
--- made it: while its host is connected as another one, or not at all, its changes wait.
+-- Claims what is due for five minutes: longer than a drain works on what it has claimed. For one user (whose connection is about
+-- to end) also what would be tried again later, once. A meeting belongs to the Zoom user that made it: while its host is
+-- connected as another one, or not at all, its changes wait.
 create function public.outbox_claim(holder uuid, max_rows integer, only_user uuid) returns jsonb
 language plpgsql security definer set search_path = ''
 as $$
@@ -109,13 +116,17 @@ begin
       on connection.user_id = task.user_id and connection.status = 'connected'
       and connection.zoom_user_id = coalesce(task.zoom_user_id, connection.zoom_user_id)
       and (connection.cooldown_until is null or connection.cooldown_until <= now())
-    where task.dead_at is null and task.next_attempt_at <= now()
-      and (task.claimed_until is null or task.claimed_until <= now())
+      and (connection.daily_limit_until is null or connection.daily_limit_until <= now() or task.kind = 'delete')
+    where task.dead_at is null and (task.claimed_until is null or task.claimed_until <= now())
       and (outbox_claim.only_user is null or task.user_id = outbox_claim.only_user)
+      and (
+        task.next_attempt_at <= now()
+        or outbox_claim.only_user is not null and task.claimed_by is distinct from outbox_claim.holder
+      )
     order by task.next_attempt_at, task.id
-    limit outbox_claim.max_rows
     for update of task skip locked
   loop
+    exit when jsonb_array_length(tasks) >= outbox_claim.max_rows;
     desired := null;
     if task.kind = 'update' then
       select * into session from public.video_sessions where id = task.session_id;
@@ -163,49 +174,78 @@ as $$
 declare
   max_attempts constant integer := 12;
   task private.zoom_outbox;
-  waits_for_zoom constant boolean := outbox_settle.code in (
-    'rate_limit', 'daily_limit', 'zoom_not_connected', 'zoom_expired', 'missing_scope', 'misconfigured'
-  );
+  session public.video_sessions;
+  meeting private.zoom_meetings;
+  result text := outbox_settle.result;
+  code text := outbox_settle.code;
+  waits_for_zoom boolean;
   wait interval;
 begin
-  perform from public.video_sessions
+  select * into session from public.video_sessions
   where id = (select session_id from private.zoom_outbox where id = outbox_settle.task_id) for no key update;
   select * into task from private.zoom_outbox where id = outbox_settle.task_id for update;
-  if not found or task.claimed_by is distinct from outbox_settle.holder then
+  if not found or task.claimed_by is distinct from outbox_settle.holder or task.claimed_until is null then
     return '{"outcome": "superseded"}';
   end if;
+  if code = 'meeting_gone' and exists (
+    select from public.user_integrations_zoom
+    where user_id = task.user_id and zoom_user_id <> task.zoom_user_id
+  ) then
+    -- Another Zoom user was connected while this was sent: that one knows nothing of the meeting.
+    result := 'retry';
+    code := 'zoom_other_account';
+  end if;
 
-  if outbox_settle.result = 'gone' then
-    perform private.meeting_is_gone(task.session_id, now());
-    delete from private.zoom_outbox where id = task.id;
+  if result = 'gone' then
+    perform private.meeting_is_gone(task.session_id, now(), 'answer');
+    update private.zoom_outbox set claimed_until = null, next_attempt_at = now() where id = task.id;
     return '{"outcome": "gone"}';
   end if;
 
-  if outbox_settle.result = 'done' then
-    if task.kind = 'delete' or task.claimed_desired is null then
-      update private.zoom_meetings set deleted_at = coalesce(deleted_at, now()) where session_id = task.session_id;
-      delete from public.video_session_host_meta where session_id = task.session_id;
+  if result = 'done' then
+    if task.claimed_desired is null then
+      -- A session that is still there, unless this was one meeting too many.
+      if session.provider_meeting_id = task.meeting_id then
+        update private.zoom_meetings set deleted_at = coalesce(deleted_at, now()) where session_id = session.id;
+        delete from public.video_session_host_meta where session_id = session.id;
+      end if;
     else
-      -- Zoom's events from before this was sent are older than what it holds now.
+      -- Events from before this was sent are older than what Zoom holds now. One from after that may be newer: it stays.
       update private.zoom_meetings set
-        title = task.claimed_desired ->> 'title', description = task.claimed_desired ->> 'description',
-        scheduled_start = (task.claimed_desired ->> 'scheduled_start')::timestamptz,
-        timezone = task.claimed_desired ->> 'timezone', duration_minutes = (task.claimed_desired ->> 'duration_minutes')::integer,
-        title_at = sent.at, scheduled_start_at = sent.at, timezone_at = sent.at, duration_minutes_at = sent.at
-      from (select (extract(epoch from task.claimed_at) * 1000)::bigint as at) as sent
-      where session_id = task.session_id;
+        description = task.claimed_desired ->> 'description',
+        title = case when title_at > task.claimed_at then title else task.claimed_desired ->> 'title' end,
+        scheduled_start = case
+          when scheduled_start_at > task.claimed_at then scheduled_start
+          else (task.claimed_desired ->> 'scheduled_start')::timestamptz
+        end,
+        timezone = case when timezone_at > task.claimed_at then timezone else task.claimed_desired ->> 'timezone' end,
+        duration_minutes = case
+          when duration_minutes_at > task.claimed_at then duration_minutes
+          else (task.claimed_desired ->> 'duration_minutes')::integer
+        end,
+        title_at = greatest(title_at, task.claimed_at),
+        scheduled_start_at = greatest(scheduled_start_at, task.claimed_at),
+        timezone_at = greatest(timezone_at, task.claimed_at),
+        duration_minutes_at = greatest(duration_minutes_at, task.claimed_at)
+      where session_id = task.session_id
+      returning * into meeting;
     end if;
-    if task.revision = task.claimed_revision then
+    if task.revision = task.claimed_revision
+      and (task.kind = 'delete' or session.status is distinct from 'scheduled' or not private.differs(session, meeting))
+    then
       delete from private.zoom_outbox where id = task.id;
     else
       -- Changed again while this was sent.
-      update private.zoom_outbox set
-        claimed_by = null, claimed_until = null, attempts = 0, last_code = null, next_attempt_at = now()
+      update private.zoom_outbox set claimed_until = null, attempts = 0, last_code = null, next_attempt_at = now()
       where id = task.id;
     end if;
     return '{"outcome": "done"}';
   end if;
 
+  waits_for_zoom := code in (
+    'rate_limit', 'daily_limit', 'no_token', 'zoom_not_connected', 'zoom_expired', 'zoom_other_account', 'missing_scope',
+    'misconfigured'
+  );
   wait := case
     when outbox_settle.retry_after_seconds is not null
       then make_interval(secs => least(outbox_settle.retry_after_seconds, 90000)) + random() * interval '5 seconds'
@@ -213,15 +253,14 @@ begin
     else least(interval '1 hour', interval '15 seconds' * power(2, least(task.attempts, 10))) * (0.5 + random() / 2)
   end;
   update private.zoom_outbox set
-    claimed_by = null, claimed_until = null, last_code = outbox_settle.code,
+    claimed_until = null, last_code = code,
     attempts = attempts + case when waits_for_zoom then 0 else 1 end,
     dead_at = case when not waits_for_zoom and attempts + 1 >= max_attempts then now() end,
     next_attempt_at = now() + wait
   where id = task.id;
-  if outbox_settle.code = 'daily_limit' then
-    -- The limit is the host's: trying the other changes now would only be refused as well. Deletions are not counted.
-    update private.zoom_outbox set next_attempt_at = greatest(next_attempt_at, now() + wait), last_code = 'daily_limit'
-    where user_id = task.user_id and kind = 'update' and id <> task.id;
+  if code = 'daily_limit' then
+    -- The limit is the host's: trying other changes now would only be refused as well. Deletions are not counted.
+    update public.user_integrations_zoom set daily_limit_until = now() + wait where user_id = task.user_id;
   end if;
   return '{"outcome": "postponed"}';
 end

@@ -50,9 +50,12 @@ begin
     end case;
   end if;
 
-  insert into private.session_creations (user_id, idempotency_key, request_hash, request, next_check_at)
+  insert into private.session_creations (user_id, zoom_user_id, idempotency_key, request_hash, request, next_check_at)
   -- Zoom is asked within a minute, and has a quarter of one to answer; what is open after two was abandoned.
-  values (host, session_begin.idempotency_key, session_begin.request_hash, session_begin.session, now() + interval '2 minutes')
+  values (
+    host, case when not external then (select zoom_user_id from public.user_integrations_zoom where user_id = host) end,
+    session_begin.idempotency_key, session_begin.request_hash, session_begin.session, now() + interval '2 minutes'
+  )
   on conflict (user_id, idempotency_key) where idempotency_key is not null and state <> 'failed' do nothing
   returning id into new_id;
   if new_id is null then
@@ -112,7 +115,7 @@ end
 $$;
 
 -- create-session, last, and zoom-sync when it has found the meeting: the session, its start URL and its participants at once.
--- May be repeated. `closed`: the creation came to nothing meanwhile, and the meeting belongs to nobody.
+-- May be repeated. `closed`: the creation came to nothing meanwhile, and the meeting belongs to nobody: it will be deleted.
 create function public.session_complete(creation_id uuid, user_id uuid, meeting jsonb) returns jsonb
 language plpgsql security definer set search_path = ''
 as $$
@@ -131,20 +134,28 @@ begin
       return jsonb_build_object('outcome', 'created', 'session', to_jsonb(session));
     end if;
   end if;
-  if creation.id is null or creation.state in ('done', 'failed') then
+  if creation.state in ('running', 'unknown') and not exists (select from auth.users where id = session_complete.user_id) then
+    update private.session_creations set state = 'failed', request = null, closed_at = now(), code = 'account_deleted'
+    where id = creation.id
+    returning * into creation;
+  end if;
+  if creation.id is null then
     return '{"outcome": "closed"}';
   end if;
-  if not exists (select from auth.users where id = session_complete.user_id) then
-    update private.session_creations set state = 'failed', request = null, closed_at = now(), code = 'account_deleted'
-    where id = creation.id;
+  if creation.state in ('done', 'failed') then
+    perform private.enqueue(
+      session_complete.meeting ->> 'id', creation.id, creation.user_id, creation.zoom_user_id, 'delete'
+    );
     return '{"outcome": "closed"}';
   end if;
 
+  -- An event of this meeting that comes at this moment is kept before, or finds the session after.
+  perform private.lock_meeting(session_complete.meeting ->> 'id');
   session := private.insert_session(creation.id, session_complete.user_id, creation.request, session_complete.meeting);
   insert into private.zoom_meetings (
     session_id, zoom_user_id, title, description, scheduled_start, timezone, duration_minutes
   ) values (
-    session.id, (select zoom_user_id from public.user_integrations_zoom where user_id = session_complete.user_id),
+    session.id, creation.zoom_user_id,
     session.title, session.description, session.scheduled_start, session.timezone, session.duration_minutes
   );
   perform private.store_start_url(session.id, session.host_id, session_complete.meeting ->> 'start_url');
@@ -163,6 +174,13 @@ begin
   select * into session from public.video_sessions where id = session.id;
   return jsonb_build_object('outcome', 'created', 'session', to_jsonb(session));
 end
+$$;
+
+-- Lets whoever connects a meeting with its session, and whoever has news of it, work one after another.
+create function private.lock_meeting(meeting_id text) returns void
+language sql set search_path = ''
+as $$
+  select pg_advisory_xact_lock(hashtextextended('zoom_meeting ' || meeting_id, 0))
 $$;
 
 -- A start URL is good for two hours from when Zoom made it, a moment ago.
@@ -200,12 +218,16 @@ begin
   end if;
   update private.session_creations set state = 'failed', code = session_fail.code, request = null, closed_at = now()
   where id = creation.id;
+  if session_fail.code = 'zoom_daily_limit' then
+    update public.user_integrations_zoom set daily_limit_until = date_trunc('day', now(), 'UTC') + interval '1 day'
+    where user_id = creation.user_id;
+  end if;
   return '{"outcome": "closed"}';
 end
 $$;
 
--- zoom-sync: claims creations whose outcome nobody knows for three minutes. What cannot be looked for within a week, its
--- connection having ended, is closed: the meeting, if there is one, is out of reach.
+-- zoom-sync: claims creations whose outcome nobody knows for three minutes. The meeting can only be looked for while its host
+-- is connected as the Zoom user who was asked for it; what cannot be within a week is closed, the meeting being out of reach.
 create function public.creations_claim(holder uuid, max_rows integer) returns jsonb
 language plpgsql security definer set search_path = ''
 as $$
@@ -216,10 +238,13 @@ begin
   update private.session_creations set state = 'failed', code = 'unreachable', request = null, closed_at = now()
   where state in ('running', 'unknown') and created_at < now() - interval '7 days' and next_check_at <= now();
   with due as (
-    select id from private.session_creations
-    where state in ('running', 'unknown') and next_check_at <= now()
-    order by next_check_at limit creations_claim.max_rows
-    for update skip locked
+    select creation.id from private.session_creations creation
+    join public.user_integrations_zoom connection
+      on connection.user_id = creation.user_id and connection.status = 'connected'
+      and connection.zoom_user_id = creation.zoom_user_id
+    where creation.state in ('running', 'unknown') and creation.next_check_at <= now()
+    order by creation.next_check_at limit creations_claim.max_rows
+    for update of creation skip locked
   ), claims as (
     update private.session_creations set checks = checks + 1, next_check_at = now() + interval '3 minutes'
     from due where session_creations.id = due.id
@@ -309,10 +334,15 @@ as $$
 #variable_conflict use_column
 begin
   if exists (
-    select from public.video_sessions
-    where id = start_gone.session_id and host_id = start_gone.user_id and provider_meeting_id = start_gone.meeting_id
+    select from public.video_sessions session
+    join private.zoom_meetings meeting on meeting.session_id = session.id
+    join public.user_integrations_zoom connection on connection.user_id = session.host_id
+    where session.id = start_gone.session_id and session.host_id = start_gone.user_id
+      and session.provider_meeting_id = start_gone.meeting_id
+      -- Another Zoom user knows nothing of the meeting.
+      and connection.zoom_user_id = coalesce(meeting.zoom_user_id, connection.zoom_user_id)
   ) then
-    perform private.meeting_is_gone(start_gone.session_id, now());
+    perform private.meeting_is_gone(start_gone.session_id, now(), 'answer');
   end if;
   return '{"outcome": "gone"}';
 end
@@ -321,11 +351,10 @@ $$;
 -- Applies an event of Zoom's to a session. Orders of arrival all lead to the same end: the earliest start and the latest end
 -- count, nothing undoes an end, and of several changes of the same detail the newest counts. A detail that the app has changed
 -- and Zoom has not been told of yet stays the app's.
-create function private.apply_meeting_event(target uuid, event text, event_ts bigint, details jsonb) returns void
+create function private.apply_meeting_event(target uuid, event text, happened_at timestamptz, details jsonb) returns void
 language plpgsql security definer set search_path = ''
 as $$
 declare
-  happened_at constant timestamptz := to_timestamp(event_ts / 1000.0);
   session public.video_sessions;
   held private.zoom_meetings;
   new_title text := left(regexp_replace(btrim(details ->> 'topic'), '[[:cntrl:]]+', ' ', 'g'), 200);
@@ -349,39 +378,43 @@ begin
       delete from public.video_session_host_meta where session_id = target;
       delete from private.zoom_outbox where session_id = target and kind = 'update';
     when 'meeting.deleted' then
-      perform private.meeting_is_gone(target, happened_at);
+      perform private.meeting_is_gone(target, happened_at, 'event');
     when 'meeting.updated' then
       -- Zoom holds at most 200 UTF-16 units of a title: the beginning of a longer one is that one.
-      if char_length(new_title) >= 100 and starts_with(held.title, new_title) then
-        new_title := held.title;
+      if char_length(new_title) >= 100 then
+        new_title := case
+          when starts_with(session.title, new_title) then session.title
+          when starts_with(held.title, new_title) then held.title
+          else new_title
+        end;
       end if;
-      if new_title <> '' and event_ts > held.title_at then
+      if new_title <> '' and happened_at > held.title_at then
         if session.title = held.title then
           session.title := new_title;
         end if;
         held.title := new_title;
-        held.title_at := event_ts;
+        held.title_at := happened_at;
       end if;
-      if new_start is not null and event_ts > held.scheduled_start_at then
+      if new_start is not null and happened_at > held.scheduled_start_at then
         if session.scheduled_start = held.scheduled_start then
           session.scheduled_start := new_start;
         end if;
         held.scheduled_start := new_start;
-        held.scheduled_start_at := event_ts;
+        held.scheduled_start_at := happened_at;
       end if;
-      if new_duration between 1 and 1440 and event_ts > held.duration_minutes_at then
+      if new_duration between 1 and 1440 and happened_at > held.duration_minutes_at then
         if session.duration_minutes = held.duration_minutes then
           session.duration_minutes := new_duration;
         end if;
         held.duration_minutes := new_duration;
-        held.duration_minutes_at := event_ts;
+        held.duration_minutes_at := happened_at;
       end if;
-      if event_ts > held.timezone_at and exists (select from private.time_zones where name = new_timezone) then
+      if happened_at > held.timezone_at and exists (select from private.time_zones where name = new_timezone) then
         if session.timezone = held.timezone then
           session.timezone := new_timezone;
         end if;
         held.timezone := new_timezone;
-        held.timezone_at := event_ts;
+        held.timezone_at := happened_at;
       end if;
       update private.zoom_meetings set
         title = held.title, title_at = held.title_at,
@@ -395,6 +428,12 @@ begin
       where id = target
         and (title, scheduled_start, duration_minutes, timezone)
           is distinct from (session.title, session.scheduled_start, session.duration_minutes, session.timezone);
+      -- What the app wants and Zoom does not hold is on its way, or sent again: this event overtook it.
+      if session.status = 'scheduled' and held.deleted_at is null and private.differs(session, held)
+        and not exists (select from private.zoom_outbox where meeting_id = session.provider_meeting_id)
+      then
+        perform private.enqueue(session.provider_meeting_id, target, session.host_id, held.zoom_user_id, 'update');
+      end if;
     else
       raise exception 'an event that nobody applies: %', event;
   end case;
@@ -408,11 +447,12 @@ as $$
 #variable_conflict use_column
 declare
   meeting constant text := webhook_receive.details ->> 'meeting_id';
+  happened_at constant timestamptz := to_timestamp(webhook_receive.event_ts / 1000.0);
   session_id uuid;
   is_new boolean;
 begin
   insert into private.webhook_events (event_id, event, event_ts, meeting_id)
-  values (webhook_receive.event_id, webhook_receive.event, webhook_receive.event_ts, meeting)
+  values (webhook_receive.event_id, webhook_receive.event, happened_at, meeting)
   on conflict (event_id) do nothing
   returning true into is_new;
   if is_new is null then
@@ -424,9 +464,10 @@ begin
       (webhook_receive.details ->> 'deauthorization_time')::timestamptz
     );
   end if;
+  perform private.lock_meeting(meeting);
   select id into session_id from public.video_sessions where provider_meeting_id = meeting;
   if session_id is not null then
-    perform private.apply_meeting_event(session_id, webhook_receive.event, webhook_receive.event_ts, webhook_receive.details);
+    perform private.apply_meeting_event(session_id, webhook_receive.event, happened_at, webhook_receive.details);
     return '{"outcome": "applied"}';
   end if;
   -- Not ours, as far as we know; but the answer to a creation may still be on its way.
@@ -541,7 +582,7 @@ end
 $$;
 
 revoke execute on function
-  private.creation_so_far, private.insert_session, private.store_start_url, private.apply_meeting_event,
+  private.creation_so_far, private.insert_session, private.lock_meeting, private.store_start_url, private.apply_meeting_event,
   private.deauthorize, private.account_deleted,
   public.session_begin, public.session_complete, public.session_fail, public.creations_claim,
   public.start_begin, public.start_complete, public.start_gone, public.webhook_receive, public.departures_claim, public.sync_purge
