@@ -47,12 +47,23 @@ class Instance {
   #name;
   #exports;
   #running = new Set();
+  /** How many calls into the WebAssembly, ours included, stand on the stack. */
+  #depth = 0;
 
   constructor(name, module, makeGlue) {
     this.#name = name;
     const glue = makeGlue(this.#guardedWebAssembly(), this.#quietConsole());
-    glue.initSync({ module });
+    this.#calling(() => glue.initSync({ module }));
     this.#exports = glue;
+  }
+
+  #calling(call) {
+    this.#depth += 1;
+    try {
+      return call();
+    } finally {
+      this.#depth -= 1;
+    }
   }
 
   /**
@@ -63,7 +74,7 @@ class Instance {
     let fail;
     const crash = new Promise((_, reject) => (fail = reject));
     this.#running.add(fail);
-    const work = (async () => start(this.#exports))();
+    const work = (async () => this.#calling(() => start(this.#exports)))();
     const finished = work.then(
       () => this.#running.delete(fail),
       (error) => {
@@ -82,16 +93,20 @@ class Instance {
     this.#running.clear();
   }
 
-  /** `WebAssembly` as the glue sees it: whatever throws out of an export, also in a callback, is a crash. */
+  /**
+   * `WebAssembly` as the glue sees it: whatever throws out of an export, also in a callback, is a crash. It goes on to whoever
+   * called; but what the host called, such as a promise's callback, has nobody, and Deno ends the process over that.
+   */
   #guardedWebAssembly() {
     const guard = (call) => {
       if (typeof call !== "function") return call;
       return (...values) => {
         try {
-          return call(...values);
+          return this.#calling(() => call(...values));
         } catch (error) {
           this.#crash(error);
-          throw error;
+          if (this.#depth > 0) throw error;
+          return []; // The glue looks for results in it.
         }
       };
     };

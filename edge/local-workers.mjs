@@ -8,6 +8,7 @@
  */
 import fs from "node:fs";
 import path from "node:path";
+import { fileURLToPath } from "node:url";
 
 const [configPath] = process.argv.slice(2);
 if (!configPath) {
@@ -21,7 +22,7 @@ process.env.WRANGLER_SEND_METRICS = "false";
 const { Miniflare, NoOpLog } = await import("miniflare");
 const { unstable_getMiniflareWorkerOptions: readWorker, unstable_readConfig: readConfig } = await import("wrangler");
 
-const root = path.resolve(import.meta.dirname, "..");
+const root = fileURLToPath(new URL("..", import.meta.url));
 const wranglerToml = path.join(root, "wrangler.toml");
 const names = fs.readdirSync(path.join(root, "functions")).sort();
 

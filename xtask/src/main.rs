@@ -8,12 +8,14 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod build;
+mod deploy;
 mod dev;
+mod keys;
 mod setup;
 mod status;
 mod test;
 
-/// Video Sessions: build, run and test.
+/// Video Sessions: run, test, build and deploy.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Cli {
@@ -31,6 +33,11 @@ enum Command {
     Test(test::Args),
     /// Build the functions: WebAssembly, JavaScript glue, and the size of each.
     Build(build::Args),
+    /// Check the configuration, build the functions and ship them.
+    Deploy(deploy::Args),
+    /// Make keys that seal Zoom's tokens.
+    #[command(subcommand)]
+    Keys(keys::Args),
 }
 
 fn main() -> ExitCode {
@@ -38,7 +45,9 @@ fn main() -> ExitCode {
         Command::Dev(args) => dev::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Test(args) => test::run(&args),
-        Command::Build(args) => build::run(&args),
+        Command::Build(args) => setup::run().and_then(|()| build::run(&args)),
+        Command::Deploy(args) => deploy::run(&args),
+        Command::Keys(args) => keys::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -36,7 +36,10 @@ fn check_node() -> Result<()> {
         bail!("there is no Node.js here: {advice}");
     };
     if parse_version(&version).is_none_or(|found| found < NODE_AT_LEAST) {
-        bail!("Node.js {} is too old: {advice}", version.trim().trim_start_matches('v'));
+        bail!(
+            "Node.js {} is too old: {advice}",
+            version.trim().trim_start_matches('v')
+        );
     }
     Ok(())
 }
@@ -74,14 +77,28 @@ fn install_packages() -> Result<()> {
     step("Installing npm packages", || {
         let mut command = Command::new("npm");
         command
-            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"])
+            .args([
+                "ci",
+                "--ignore-scripts",
+                "--no-audit",
+                "--no-fund",
+                "--no-update-notifier",
+            ])
             .current_dir(root);
+        if !has_home() {
+            command.arg("--cache").arg(root.join("target/npm-cache"));
+        }
         match run_quietly(&mut command) {
             Err(error) if is_not_found(&error) => bail!("there is no npm here: it comes with https://nodejs.org"),
             outcome => outcome,
         }
     })?;
     fs::write(&stamp, lock).with_context(|| stamp.display().to_string())
+}
+
+/// Some accounts, such as a service's, have none; npm keeps its downloads there.
+fn has_home() -> bool {
+    std::env::var_os("HOME").is_some_and(|home| !home.is_empty() && Path::new(&home).is_dir())
 }
 
 /// Packages cannot carry symbolic links, so PostgreSQL's libraries come with a script that makes them. It is the one install
@@ -94,9 +111,16 @@ fn restore_symlinks() -> Result<()> {
     for entry in entries {
         let package = entry?.path();
         if links_are_missing(&package)? {
-            run_quietly(Command::new("node").arg("scripts/hydrate-symlinks.js").current_dir(&package))?;
+            run_quietly(
+                Command::new("node")
+                    .arg("scripts/hydrate-symlinks.js")
+                    .current_dir(&package),
+            )?;
             if links_are_missing(&package)? {
-                bail!("{}: the symbolic links among its libraries are missing", package.display());
+                bail!(
+                    "{}: the symbolic links among its libraries are missing",
+                    package.display()
+                );
             }
         }
     }
@@ -108,7 +132,11 @@ fn links_are_missing(package: &Path) -> Result<bool> {
         return Ok(false);
     };
     let list: Vec<Value> = serde_json::from_slice(&list).context("pg-symlinks.json")?;
-    let is_there = |link: &Value| link["target"].as_str().is_none_or(|target| package.join(target).exists());
+    let is_there = |link: &Value| {
+        link["target"]
+            .as_str()
+            .is_none_or(|target| package.join(target).exists())
+    };
     Ok(!list.iter().all(is_there))
 }
 
@@ -143,7 +171,11 @@ pub fn run_quietly(command: &mut Command) -> Result<()> {
         .with_context(|| format!("running {program}"))?;
     if !output.status.success() {
         let said = [output.stdout, output.stderr].concat();
-        bail!("{program} failed: {}\n{}", output.status, String::from_utf8_lossy(&said).trim_end());
+        bail!(
+            "{program} failed: {}\n{}",
+            output.status,
+            String::from_utf8_lossy(&said).trim_end()
+        );
     }
     Ok(())
 }

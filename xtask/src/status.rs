@@ -73,7 +73,10 @@ pub fn values(stack: &Stack) -> Values {
 
 /// For a shell to evaluate; URLs and keys hold nothing that one would expand inside double quotes.
 fn lines(values: &Values) -> String {
-    values.iter().map(|(name, value)| format!("{name}=\"{value}\"\n")).collect()
+    values
+        .iter()
+        .map(|(name, value)| format!("{name}=\"{value}\"\n"))
+        .collect()
 }
 
 fn path() -> PathBuf {

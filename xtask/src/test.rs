@@ -31,8 +31,18 @@ enum Kind {
     E2e,
 }
 
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Unit => "unit",
+            Self::Db => "db",
+            Self::E2e => "e2e",
+        }
+    }
+}
+
 struct Outcome {
-    kind: Kind,
+    name: &'static str,
     passed: u32,
     failed: u32,
     succeeded: bool,
@@ -45,18 +55,22 @@ struct Outcome {
 /// If a test failed or could not be run.
 pub fn run(args: &Args) -> Result<()> {
     setup::run()?;
-    build::run(&build::Args::default())?;
+    build::everything(build::Host::Cloudflare)?;
     let mut outcomes = Vec::new();
     for kind in [Kind::Unit, Kind::Db, Kind::E2e] {
         if args.only.is_none_or(|only| only == kind) {
             outcomes.extend(run_kind(kind, &args.test_args)?);
         }
     }
+    // A choice of tests by name is Cargo's.
+    if args.only.is_none_or(|only| only == Kind::Unit) && args.test_args.is_empty() {
+        outcomes.push(run_edge()?);
+    }
     println!("\n{:<6}{:>8}{:>8}{:>9}", "tests", "passed", "failed", "seconds");
     for outcome in &outcomes {
         println!(
             "{:<6}{:>8}{:>8}{:>9.1}{}",
-            format!("{:?}", outcome.kind).to_lowercase(),
+            outcome.name,
             outcome.passed,
             outcome.failed,
             outcome.elapsed.as_secs_f32(),
@@ -72,7 +86,9 @@ pub fn run(args: &Args) -> Result<()> {
 /// `None` where there are no tests of this kind.
 fn run_kind(kind: Kind, test_args: &[String]) -> Result<Option<Outcome>> {
     let mut command = Command::new(env!("CARGO"));
-    command.current_dir(local_stack::repository()).args(["test", "--no-fail-fast"]);
+    command
+        .current_dir(local_stack::repository())
+        .args(["test", "--no-fail-fast"]);
     if kind == Kind::Unit {
         command.args(["--workspace", "--lib", "--bins"]);
     } else {
@@ -85,32 +101,61 @@ fn run_kind(kind: Kind, test_args: &[String]) -> Result<Option<Outcome>> {
             command.args(["--test", &file]);
         }
     }
-    println!("\n== {kind:?} tests");
+    command.arg("--").args(test_args);
+    // "test result: ok. 3 passed; 0 failed; …"
+    let counts = |line: &str| {
+        let counts = line.strip_prefix("test result: ")?;
+        Some((count(counts, " passed"), count(counts, " failed")))
+    };
+    run_program(kind.name(), &mut command, counts).map(Some)
+}
+
+/// The tests of the JavaScript around the functions.
+fn run_edge() -> Result<Outcome> {
+    let mut command = Command::new("node");
+    command.current_dir(local_stack::repository()).args([
+        "--test",
+        "--test-reporter=tap",
+        "edge/functions-core.test.mjs",
+    ]);
+    // "# pass 3"
+    let counts = |line: &str| {
+        let number = |word| line.strip_prefix(word).and_then(|number| number.parse().ok());
+        let (passed, failed) = (number("# pass "), number("# fail "));
+        (passed.is_some() || failed.is_some()).then(|| (passed.unwrap_or(0), failed.unwrap_or(0)))
+    };
+    run_program("edge", &mut command, counts)
+}
+
+/// Runs tests and shows what they print. `counts` finds the passed and failed ones in a line.
+fn run_program(
+    name: &'static str,
+    command: &mut Command,
+    counts: impl Fn(&str) -> Option<(u32, u32)>,
+) -> Result<Outcome> {
+    println!("\n== {name} tests");
     let begun = Instant::now();
     let mut child = command
-        .arg("--")
-        .args(test_args)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
-        .context("running cargo test")?;
+        .with_context(|| format!("running {}", command.get_program().display()))?;
     let (mut passed, mut failed) = (0, 0);
-    for line in BufReader::new(child.stdout.take().context("cargo's output")?).lines() {
+    for line in BufReader::new(child.stdout.take().context("the tests' output")?).lines() {
         let line = line?;
         println!("{line}");
-        // "test result: ok. 3 passed; 0 failed; …"
-        if let Some(counts) = line.strip_prefix("test result: ") {
-            passed += count(counts, " passed");
-            failed += count(counts, " failed");
+        if let Some(counts) = counts(&line) {
+            passed += counts.0;
+            failed += counts.1;
         }
     }
-    Ok(Some(Outcome {
-        kind,
+    Ok(Outcome {
+        name,
         passed,
         failed,
         succeeded: child.wait()?.success(),
         elapsed: begun.elapsed(),
-    }))
+    })
 }
 
 /// The number that stands before `word`.

@@ -1,0 +1,45 @@
+/**
+ * What edge/local-deno.mjs runs under Deno, with CONFIG.json as its argument.
+ */
+type Handler = (request: Request) => Response | Promise<Response>;
+
+const [configPath] = Deno.args;
+const config: { env: Record<string, string>; egress: string } = JSON.parse(Deno.readTextFileSync(configPath));
+
+// The functions see their configuration and nothing else.
+for (const name of Object.keys(Deno.env.toObject())) Deno.env.delete(name);
+for (const [name, value] of Object.entries(config.env)) Deno.env.set(name, value);
+
+// The proxy is the only way out, for loopback too.
+const client = Deno.createHttpClient({ proxy: { transport: "http", url: `http://${config.egress}` } });
+const fetchDirectly = globalThis.fetch;
+globalThis.fetch = (input: URL | Request | string, init?: RequestInit) => fetchDirectly(input, { ...init, client });
+
+const handlers = new Map<string, Handler>();
+const serve = Deno.serve;
+const root = new URL("../supabase/functions/", import.meta.url);
+for (const { name, isDirectory } of [...Deno.readDirSync(root)]) {
+  if (!isDirectory || name.startsWith("_")) continue;
+  const registered = new Promise<Handler>((resolve) => {
+    Object.defineProperty(Deno, "serve", { value: resolve, configurable: true });
+  });
+  await import(new URL(`${name}/index.ts`, root).href);
+  handlers.set(name, await registered);
+}
+
+serve({
+  hostname: "127.0.0.1",
+  port: 0,
+  onListen: ({ hostname, port }) => console.log(`listening on ${hostname}:${port}`),
+  onError(error) {
+    console.error(error);
+    return new Response("Internal Server Error", { status: 500 });
+  },
+}, (request) => {
+  const [, name] = /^[/]functions[/]v1[/]([^/]+)/.exec(new URL(request.url).pathname) ?? [];
+  const handler = handlers.get(name ?? "");
+  if (!handler) {
+    return Response.json({ code: "NOT_FOUND", message: "Requested function was not found" }, { status: 404 });
+  }
+  return handler(request);
+});
