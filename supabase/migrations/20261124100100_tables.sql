@@ -205,6 +205,7 @@ create index zoom_outbox_user_id_idx on private.zoom_outbox (user_id);
 create index zoom_outbox_session_id_idx on private.zoom_outbox (session_id);
 
 comment on column private.zoom_outbox.revision is 'Counts the changes: one that came while an earlier was being sent is sent next.';
+comment on column private.zoom_outbox.claimed_desired is 'What was sent last, until it is known that Zoom holds it.';
 comment on column private.zoom_outbox.dead_at is 'Given up after 12 tries; see outbox_dead_letters() and outbox_retry().';
 
 -- The tokens of connections that were ended, until they are revoked at Zoom: out of everybody else's reach.

@@ -131,8 +131,10 @@ begin
     if task.kind = 'update' then
       select * into session from public.video_sessions where id = task.session_id;
       select * into meeting from private.zoom_meetings where session_id = task.session_id;
-      if session.id is null or session.status <> 'scheduled' or not private.differs(session, meeting) then
-        -- Changed back, or overtaken by what happened in Zoom: there is nothing to tell.
+      if session.id is null or session.status <> 'scheduled'
+        or (task.claimed_desired is null and not private.differs(session, meeting))
+      then
+        -- Changed back before anything was sent, or overtaken by what happened in Zoom: there is nothing to tell.
         delete from private.zoom_outbox where id = task.id;
         continue;
       end if;
@@ -236,7 +238,8 @@ begin
       delete from private.zoom_outbox where id = task.id;
     else
       -- Changed again while this was sent.
-      update private.zoom_outbox set claimed_until = null, attempts = 0, last_code = null, next_attempt_at = now()
+      update private.zoom_outbox set
+        claimed_until = null, claimed_desired = null, attempts = 0, last_code = null, next_attempt_at = now()
       where id = task.id;
     end if;
     return '{"outcome": "done"}';

@@ -348,18 +348,36 @@ begin
 end
 $$;
 
+-- A title as Zoom holds it: at most 200 UTF-16 units of it.
+create function private.as_cut_by_zoom(title text) returns text
+language sql immutable set search_path = ''
+as $$
+  select case
+    when char_length(title) <= 100 then title
+    else (
+      select btrim(string_agg(letter, '' order by place))
+      from (
+        select letter, place, sum(case when ascii(letter) > 65535 then 2 else 1 end) over (order by place) as units
+        from regexp_split_to_table(title, '') with ordinality as letters (letter, place)
+      ) as counted
+      where units <= 200
+    )
+  end
+$$;
+
 -- Applies an event of Zoom's to a session. Orders of arrival all lead to the same end: the earliest start and the latest end
 -- count, nothing undoes an end, and of several changes of the same detail the newest counts. A detail that the app has changed
--- and Zoom has not been told of yet stays the app's.
+-- and Zoom has not been told of yet stays the app's, and so does one that is the app's again after Zoom was told another.
 create function private.apply_meeting_event(target uuid, event text, happened_at timestamptz, details jsonb) returns void
 language plpgsql security definer set search_path = ''
 as $$
 declare
   session public.video_sessions;
   held private.zoom_meetings;
-  new_title text := left(regexp_replace(btrim(details ->> 'topic'), '[[:cntrl:]]+', ' ', 'g'), 200);
+  sent jsonb;
+  new_title text := left(btrim(regexp_replace(details ->> 'topic', '[[:cntrl:]]+', ' ', 'g')), 200);
   new_start timestamptz := (details ->> 'start_time')::timestamptz;
-  new_duration integer := (details ->> 'duration')::integer;
+  new_duration bigint := (details ->> 'duration')::bigint;
   new_timezone text := details ->> 'timezone';
 begin
   select * into session from public.video_sessions where id = target for no key update;
@@ -380,37 +398,40 @@ begin
     when 'meeting.deleted' then
       perform private.meeting_is_gone(target, happened_at, 'event');
     when 'meeting.updated' then
-      -- Zoom holds at most 200 UTF-16 units of a title: the beginning of a longer one is that one.
-      if char_length(new_title) >= 100 then
-        new_title := case
-          when starts_with(session.title, new_title) then session.title
-          when starts_with(held.title, new_title) then held.title
-          else new_title
-        end;
-      end if;
+      select claimed_desired into sent from private.zoom_outbox where meeting_id = session.provider_meeting_id;
+      -- What is left of a longer title at Zoom means the whole.
+      new_title := case new_title
+        when private.as_cut_by_zoom(session.title) then session.title
+        when private.as_cut_by_zoom(held.title) then held.title
+        else new_title
+      end;
       if new_title <> '' and happened_at > held.title_at then
-        if session.title = held.title then
+        if session.title = held.title and session.title = coalesce(sent ->> 'title', held.title) then
           session.title := new_title;
         end if;
         held.title := new_title;
         held.title_at := happened_at;
       end if;
       if new_start is not null and happened_at > held.scheduled_start_at then
-        if session.scheduled_start = held.scheduled_start then
+        if session.scheduled_start = held.scheduled_start
+          and session.scheduled_start = coalesce((sent ->> 'scheduled_start')::timestamptz, held.scheduled_start)
+        then
           session.scheduled_start := new_start;
         end if;
         held.scheduled_start := new_start;
         held.scheduled_start_at := happened_at;
       end if;
       if new_duration between 1 and 1440 and happened_at > held.duration_minutes_at then
-        if session.duration_minutes = held.duration_minutes then
+        if session.duration_minutes = held.duration_minutes
+          and session.duration_minutes = coalesce((sent ->> 'duration_minutes')::integer, held.duration_minutes)
+        then
           session.duration_minutes := new_duration;
         end if;
         held.duration_minutes := new_duration;
         held.duration_minutes_at := happened_at;
       end if;
       if happened_at > held.timezone_at and exists (select from private.time_zones where name = new_timezone) then
-        if session.timezone = held.timezone then
+        if session.timezone = held.timezone and session.timezone = coalesce(sent ->> 'timezone', held.timezone) then
           session.timezone := new_timezone;
         end if;
         held.timezone := new_timezone;
@@ -582,7 +603,8 @@ end
 $$;
 
 revoke execute on function
-  private.creation_so_far, private.insert_session, private.lock_meeting, private.store_start_url, private.apply_meeting_event,
+  private.creation_so_far, private.insert_session, private.lock_meeting, private.store_start_url,
+  private.as_cut_by_zoom, private.apply_meeting_event,
   private.deauthorize, private.account_deleted,
   public.session_begin, public.session_complete, public.session_fail, public.creations_claim,
   public.start_begin, public.start_complete, public.start_gone, public.webhook_receive, public.departures_claim, public.sync_purge
