@@ -4,7 +4,8 @@
 use std::collections::HashSet;
 use std::convert::Infallible;
 use std::future::Future;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{bail, Result};
@@ -121,6 +122,8 @@ struct Ordered {
     requests: HashSet<String>,
     seen: u32,
     happened: u32,
+    /// Calls that it happened to and that are over.
+    over: Arc<AtomicU32>,
     /// Gone: calls that hang go on.
     standing: watch::Sender<()>,
 }
@@ -128,6 +131,7 @@ struct Ordered {
 /// What happens to one call.
 pub(crate) struct Happening {
     fault: GatewayFault,
+    over: Arc<AtomicU32>,
     standing: watch::Receiver<()>,
 }
 
@@ -147,6 +151,7 @@ impl GatewayFaults {
             requests: HashSet::new(),
             seen: 0,
             happened: 0,
+            over: Arc::default(),
             standing: watch::Sender::new(()),
         });
         self.next_id
@@ -162,16 +167,23 @@ impl GatewayFaults {
         ordered.map(|ordered| ordered.happened)
     }
 
+    /// How many of the calls that a fault happened to are over; `None` for one that was withdrawn.
+    pub(crate) fn over(&self, id: u64) -> Option<u32> {
+        let ordered = self.ordered.iter().find(|ordered| ordered.id == id);
+        ordered.map(|ordered| ordered.over.load(Ordering::Relaxed))
+    }
+
     /// What happens to a call: the first fault whose turn it is.
     fn take(&mut self, path: &str, request_id: &str, body: &[u8]) -> Option<Happening> {
         let text = String::from_utf8_lossy(body);
         let mut happening = None;
-        for ordered in &mut self.ordered {
+        let standing = |ordered: &&mut Ordered| ordered.fault.times.is_none_or(|times| ordered.happened < times);
+        for ordered in self.ordered.iter_mut().filter(standing) {
             if text.contains(&ordered.fault.about) {
                 ordered.requests.insert(request_id.to_owned());
             }
             let concerns = ordered.fault.path == path && ordered.requests.contains(request_id);
-            if !concerns || happening.is_some() || ordered.fault.times.is_some_and(|times| ordered.happened >= times) {
+            if !concerns || happening.is_some() {
                 continue;
             }
             ordered.seen += 1;
@@ -179,6 +191,7 @@ impl GatewayFaults {
                 ordered.happened += 1;
                 happening = Some(Happening {
                     fault: ordered.fault.clone(),
+                    over: ordered.over.clone(),
                     standing: ordered.standing.subscribe(),
                 });
             }
@@ -200,7 +213,15 @@ pub(crate) async fn call(faults: &Mutex<GatewayFaults>, gateway: Router, request
     match happening {
         None => act.await,
         // In a task of its own: the gateway also acts for a caller that has gone away.
-        Some(happening) => tokio::spawn(happen(happening, act)).await?,
+        Some(happening) => {
+            let over = happening.over.clone();
+            let happening = async move {
+                let response = happen(happening, act).await;
+                over.fetch_add(1, Ordering::Relaxed);
+                response
+            };
+            tokio::spawn(happening).await?
+        }
     }
 }
 

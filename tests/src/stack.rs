@@ -137,7 +137,7 @@ struct Local {
     postgres: Arc<Postgres>,
     /// `None` where a test killed one.
     workers: Mutex<Vec<Option<Worker>>>,
-    functions_env: BTreeMap<String, String>,
+    functions_env: Mutex<BTreeMap<String, String>>,
     egress: SocketAddr,
     processes: Processes,
 }
@@ -209,7 +209,7 @@ impl Stack {
             issuer,
             postgres,
             workers: Mutex::new(workers),
-            functions_env,
+            functions_env: Mutex::new(functions_env),
             egress: egress_address,
             processes,
         };
@@ -384,9 +384,16 @@ impl Stack {
         if let Some(running) = worker.take() {
             running.kill().await?;
         }
-        *worker = Some(Worker::start(&local.processes, index, &local.functions_env, local.egress).await?);
+        let env = local.functions_env.lock().await.clone();
+        *worker = Some(Worker::start(&local.processes, index, &env, local.egress).await?);
         local.announce_workers(&workers);
         Ok(())
+    }
+
+    /// Changes the environment of the edge functions for the processes that are started from now on.
+    pub async fn set_env(&self, name: &str, value: &str) {
+        let mut env = self.local().functions_env.lock().await;
+        env.insert(name.to_owned(), value.to_owned());
     }
 
     /// The directory that all processes of this stack work in and that holds all its files.
@@ -397,6 +404,15 @@ impl Stack {
     /// Every line that any part has logged so far.
     pub fn logs(&self) -> Vec<String> {
         self.local().processes.logs().lines()
+    }
+
+    /// Fails if a secret is in a log line, or in an answer to the wrong one. Every stack makes this check when it ends; a
+    /// test whose stack ends with its process has to ask for it.
+    pub fn check_leaks(&self) -> Result<()> {
+        let leaks = self.local.as_ref().map(Local::leaks).transpose();
+        let leaks = leaks.context("the leak check could not be made")?.unwrap_or_default();
+        ensure!(leaks.is_empty(), "secrets have leaked:\n  {}", leaks.join("\n  "));
+        Ok(())
     }
 
     /// Ends everything and waits for it; fails if a secret has leaked. Dropping the stack does the same.
@@ -412,11 +428,8 @@ impl Drop for Stack {
         if std::thread::panicking() {
             return;
         }
-        let leaks = self.local.as_ref().map(Local::leaks);
-        match leaks {
-            None => {}
-            Some(Ok(leaks)) => assert!(leaks.is_empty(), "secrets have leaked:\n  {}", leaks.join("\n  ")),
-            Some(Err(error)) => panic!("the leak check could not be made: {error:#}"),
+        if let Err(leaks) = self.check_leaks() {
+            panic!("{leaks:#}");
         }
     }
 }
@@ -432,7 +445,8 @@ impl Local {
                 SecretKind::Code | SecretKind::AccessToken | SecretKind::RefreshToken => ForItsHost::No,
             },
         });
-        let configured = self.functions_env.iter().filter(|(name, _)| {
+        let env = self.functions_env.try_lock().context("the environment is in use")?;
+        let configured = env.iter().filter(|(name, _)| {
             ["SECRET", "ENCRYPTION_KEYS", "SERVICE_ROLE"].iter().any(|part| name.contains(part))
         });
         let configured = configured.flat_map(|(name, value)| {

@@ -89,6 +89,8 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
         let Ok((stream, _)) = listener.accept().await else {
             continue;
         };
+        // Or answers wait for 40 ms; if it cannot be set, they do.
+        let _ = stream.set_nodelay(true);
         while connections.try_join_next().is_some() {}
         let router = router.clone();
         connections.spawn(async move {

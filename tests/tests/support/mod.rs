@@ -3,13 +3,14 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 use anyhow::{ensure, Context, Result};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use local_stack::{SignedIn, Stack};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{json, Value};
 
 pub mod connection;
 pub mod db;
+pub mod drift;
 
 /// An answer, read whole.
 #[derive(Debug)]
@@ -195,7 +196,7 @@ pub fn new_session(changes: Value) -> Value {
     session
 }
 
-/// An instant that many hours from now.
+/// An instant that many hours from now, in whole seconds.
 pub fn in_hours(hours: i64) -> DateTime<Utc> {
-    Utc::now() + TimeDelta::hours(hours)
+    (Utc::now() + TimeDelta::hours(hours)).trunc_subsecs(0)
 }
