@@ -4,6 +4,11 @@
 
 do $$
 declare
+  -- Names have at most 63 bytes: what a longer one loses at its end, a hash of the whole stands for.
+  fit constant text := $format$
+    select case when octet_length($1) <= 63 then $1 else left($1, 54) || '_' || left(md5($1), 8) end
+  $format$;
+  new_name text;
   legacy constant regclass := to_regclass('public.video_sessions');
   found record;
 begin
@@ -24,10 +29,8 @@ begin
     select conname as old_name from pg_catalog.pg_constraint
     where conrelid = legacy and conname not like 'video\_sessions\_legacy%'
   loop
-    execute format(
-      'alter table public.video_sessions_legacy rename constraint %I to %I',
-      found.old_name, left('video_sessions_legacy_' || regexp_replace(found.old_name, '^video_sessions_?', ''), 63)
-    );
+    execute fit into new_name using 'video_sessions_legacy_' || regexp_replace(found.old_name, '^video_sessions_?', '');
+    execute format('alter table public.video_sessions_legacy rename constraint %I to %I', found.old_name, new_name);
   end loop;
 
   for found in
@@ -35,10 +38,9 @@ begin
     where oid in (select indexrelid from pg_catalog.pg_index where indrelid = legacy)
       and relname not like 'video\_sessions\_legacy%'
   loop
-    execute format(
-      'alter index public.%I rename to %I',
-      found.old_name, left('video_sessions_legacy_' || regexp_replace(found.old_name, '^(idx_)?video_sessions_?', '\1'), 63)
-    );
+    execute fit into new_name
+      using 'video_sessions_legacy_' || regexp_replace(found.old_name, '^(idx_)?video_sessions_?', '\1');
+    execute format('alter index public.%I rename to %I', found.old_name, new_name);
   end loop;
 end
 $$;

@@ -1,7 +1,7 @@
 -- The data model. Who may do what with it stands in the next migration.
 
 -- What no client role reaches: PostgREST does not serve this schema, and nobody is granted its use.
-create schema private;
+create schema if not exists private;
 revoke all on schema private from public;
 
 -- The IANA time zones that this server knows. Checking a name against pg_timezone_names reads hundreds of files.

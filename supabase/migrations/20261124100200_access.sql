@@ -3,7 +3,10 @@
 revoke all on
   public.video_sessions, public.video_session_host_meta, public.video_session_participants, public.user_integrations_zoom
 from public, anon, authenticated, service_role;
-revoke all on all tables in schema private from public, anon, authenticated, service_role;
+revoke all on
+  private.time_zones, private.zoom_oauth_states, private.session_creations, private.zoom_meetings, private.zoom_outbox,
+  private.zoom_departures, private.webhook_events, private.share_code_misses
+from public, anon, authenticated, service_role;
 
 grant select, delete on public.video_sessions to authenticated;
 grant insert (host_id, provider, title, description, scheduled_start, timezone, duration_minutes, max_participants, join_url)

@@ -64,7 +64,8 @@ $$;
 create trigger add_host after insert on public.video_sessions
 for each row execute function private.add_host();
 
--- Capacity, whoever inserts: the lock on the session lets one insert at a time count.
+-- Capacity, whoever inserts: the lock on the session lets one insert at a time count. After the insert, so that the policies
+-- have spoken by then: to whom they say no, this must not tell that a session exists or is full.
 create function private.check_capacity() returns trigger
 language plpgsql security definer set search_path = ''
 as $$
@@ -73,22 +74,18 @@ declare
   taken integer;
 begin
   select * into session from public.video_sessions where id = new.session_id for no key update;
-  if not found then
-    return new; -- The foreign key refuses it.
-  end if;
   if session.status <> 'scheduled' and private.is_app() then
     raise exception using errcode = '23514', message = format('This session is %s: nobody can be added.', session.status);
   end if;
-  select count(*) into taken from public.video_session_participants
-  where session_id = new.session_id and user_id <> new.user_id;
-  if taken >= session.max_participants then
+  select count(*) into taken from public.video_session_participants where session_id = new.session_id;
+  if taken > session.max_participants then
     raise exception using errcode = '23514',
       message = format('This session is full: it has room for %s, the host included.', session.max_participants);
   end if;
-  return new;
+  return null;
 end
 $$;
-create trigger check_capacity before insert on public.video_session_participants
+create trigger check_capacity after insert on public.video_session_participants
 for each row execute function private.check_capacity();
 
 create function private.touch() returns trigger

@@ -75,7 +75,8 @@ begin
       'state', 'fresh', 'access_token', connection.access_token, 'token_version', connection.token_version
     );
   end if;
-  if connection.lease_until > now() then
+  -- The holder itself may ask again: the answer that gave it the lease was lost on the way.
+  if connection.lease_until > now() and connection.lease_holder is distinct from holder then
     return '{"state": "busy", "retry_after_ms": 200}';
   end if;
   if connection.cooldown_until > now() then

@@ -108,7 +108,7 @@ begin
   returning * into session;
   insert into public.video_session_participants (session_id, user_id)
   select creation_id, id from auth.users
-  where id in (select value::uuid from jsonb_array_elements_text(request -> 'participant_ids'));
+  where id = any (array(select value::uuid from jsonb_array_elements_text(request -> 'participant_ids')));
   update private.session_creations set state = 'done', request = null, closed_at = now() where id = creation_id;
   return session;
 end

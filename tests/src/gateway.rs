@@ -247,7 +247,11 @@ async fn record(State(shared): State<Arc<Shared>>, request: Request, next: Next)
         if logged.caller == Caller::Edge { " (edge)" } else { "" }
     );
     shared.parts.logs.line("gateway", &line);
-    if let Some(entry) = lock(&shared.requests).iter_mut().rev().find(|r| r.number == logged.number) {
+    if let Some(entry) = lock(&shared.requests)
+        .iter_mut()
+        .rev()
+        .find(|r| r.number == logged.number)
+    {
         *entry = logged;
     }
     response

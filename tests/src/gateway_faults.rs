@@ -282,7 +282,11 @@ mod tests {
         let id = faults.order(fault);
         let take = |(path, request, body): &(&str, &str, &str)| {
             let happens = faults.take(&format!("/rest/v1/rpc/{path}"), request, body.as_bytes());
-            if happens.is_some() { 'x' } else { '.' }
+            if happens.is_some() {
+                'x'
+            } else {
+                '.'
+            }
         };
         let pattern: String = calls.iter().map(take).collect();
         let happened = pattern.matches('x').count();

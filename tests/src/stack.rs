@@ -447,15 +447,20 @@ impl Local {
         });
         let env = self.functions_env.try_lock().context("the environment is in use")?;
         let configured = env.iter().filter(|(name, _)| {
-            ["SECRET", "ENCRYPTION_KEYS", "SERVICE_ROLE"].iter().any(|part| name.contains(part))
+            ["SECRET", "ENCRYPTION_KEYS", "SERVICE_ROLE"]
+                .iter()
+                .any(|part| name.contains(part))
         });
         let configured = configured.flat_map(|(name, value)| {
             // Of a list `id:key,…` the keys; anything else has no such separators.
-            value.split(',').map(|entry| entry.rsplit(':').next().unwrap_or(entry)).map(|value| Secret {
-                what: name.clone(),
-                value: value.to_owned(),
-                for_its_host: ForItsHost::No,
-            })
+            value
+                .split(',')
+                .map(|entry| entry.rsplit(':').next().unwrap_or(entry))
+                .map(|value| Secret {
+                    what: name.clone(),
+                    value: value.to_owned(),
+                    for_its_host: ForItsHost::No,
+                })
         });
         let secrets: Vec<Secret> = issued.chain(configured).collect();
         leaks::find(&secrets, &self.processes.logs().lines(), &self.gateway.answers())

@@ -12,7 +12,8 @@ use local_stack::{GatewayFault, Jwks, StackOptions};
 use serde_json::{json, Value};
 use support::connection::{until, Host};
 use support::drift::{
-    assert_in_step, connected_host, connected_hosts, create_with_key, delete, edit, on_shared_scene, settle, text, Scene,
+    assert_in_step, connected_host, connected_hosts, create_with_key, delete, edit, on_shared_scene, settle, text,
+    Scene,
 };
 use support::{new_session, Reply};
 
@@ -28,7 +29,10 @@ fn options() -> StackOptions {
 /// How often Zoom was asked for a meeting since the record was cleared.
 fn asked_for(scene: &Scene) -> usize {
     let calls = scene.zoom().calls();
-    calls.iter().filter(|call| call.endpoint == Endpoint::CreateMeeting).count()
+    calls
+        .iter()
+        .filter(|call| call.endpoint == Endpoint::CreateMeeting)
+        .count()
 }
 
 /// Repeats a request until it is not told to wait any more.
@@ -51,7 +55,9 @@ fn fifty_identical_requests_with_one_key_make_one_session() -> Result<()> {
         let host = connected_host(scene).await?;
         scene.zoom().clear_calls();
         // Long enough for the fifty to meet.
-        scene.zoom().order(Fault::at(Endpoint::CreateMeeting).delayed(Duration::from_millis(500)))?;
+        scene
+            .zoom()
+            .order(Fault::at(Endpoint::CreateMeeting).delayed(Duration::from_millis(500)))?;
         let body = new_session(json!({"description": "Bring a mat."}));
         let at_once = try_join_all((0..50).map(|_| create_with_key(&host, Some("fifty"), &body))).await?;
         let mut told_to_wait = 0;
@@ -62,9 +68,17 @@ fn fifty_identical_requests_with_one_key_make_one_session() -> Result<()> {
                 other => panic!("{other:?} {}", reply.text),
             }
         }
-        assert!(told_to_wait < 50 && told_to_wait > 0, "{told_to_wait} of 50 were told to wait");
+        assert!(
+            told_to_wait < 50 && told_to_wait > 0,
+            "{told_to_wait} of 50 were told to wait"
+        );
         let answers = try_join_all((0..50).map(|_| until_settled(&host, "fifty", &body))).await?;
-        let different: BTreeSet<_> = at_once.iter().filter(|reply| reply.status == 200).chain(&answers).map(|reply| &reply.text).collect();
+        let different: BTreeSet<_> = at_once
+            .iter()
+            .filter(|reply| reply.status == 200)
+            .chain(&answers)
+            .map(|reply| &reply.text)
+            .collect();
         assert_eq!(different.len(), 1, "{different:?}");
         assert_eq!(asked_for(scene), 1);
         let both = &assert_in_step(scene, std::slice::from_ref(&host)).await?[0];
@@ -94,7 +108,10 @@ fn fifty_identical_requests_without_a_key_make_fifty_sessions() -> Result<()> {
 fn a_double_click_with_other_values_is_refused() -> Result<()> {
     on_shared_scene(options(), async |scene| {
         let hosts = connected_hosts(scene, 10).await?;
-        let (one, other) = (new_session(json!({"title": "One"})), new_session(json!({"title": "Other"})));
+        let (one, other) = (
+            new_session(json!({"title": "One"})),
+            new_session(json!({"title": "Other"})),
+        );
         for host in &hosts {
             let (first, second) = tokio::try_join!(
                 create_with_key(host, Some("click"), &one),
@@ -104,7 +121,11 @@ fn a_double_click_with_other_values_is_refused() -> Result<()> {
             codes.sort_unstable();
             assert_eq!(codes, [(200, "ok"), (422, "idempotency_key_reused")]);
             // And so it stays: the key is that of the first.
-            let (wins, loses) = if first.status == 200 { (&one, &other) } else { (&other, &one) };
+            let (wins, loses) = if first.status == 200 {
+                (&one, &other)
+            } else {
+                (&other, &one)
+            };
             assert_eq!(create_with_key(host, Some("click"), wins).await?.status, 200);
             assert_eq!(create_with_key(host, Some("click"), loses).await?.status, 422);
         }
@@ -133,12 +154,17 @@ fn a_key_whose_creation_failed_works_again() -> Result<()> {
         let host = connected_host(scene).await?;
         let refusals = [
             (Answer::api_error(403, 200, "No permission."), (502, "zoom_rejected")),
-            (Answer::api_error(400, 300, "Validation Failed."), (502, "zoom_rejected")),
+            (
+                Answer::api_error(400, 300, "Validation Failed."),
+                (502, "zoom_rejected"),
+            ),
             (Answer::api_error(429, 429, "Too many."), (503, "zoom_rate_limited")),
         ];
         for (number, (refusal, code)) in refusals.into_iter().enumerate() {
             let key = format!("failed-{number}");
-            scene.zoom().order(Fault::at(Endpoint::CreateMeeting).answering(refusal))?;
+            scene
+                .zoom()
+                .order(Fault::at(Endpoint::CreateMeeting).answering(refusal))?;
             let body = new_session(json!({"title": "Refused"}));
             assert_eq!(create_with_key(&host, Some(&key), &body).await?.code(), code);
             // Also with other values: nothing came of the first ones.
@@ -165,7 +191,10 @@ fn a_key_tells_what_became_of_a_lost_creation() -> Result<()> {
             let lost = create_with_key(&host, Some(key), &body).await?;
             assert_eq!(lost.code(), (503, "zoom_outcome_unknown"), "{}", lost.text);
             assert_eq!(lost.header("retry-after"), "60");
-            assert_eq!(create_with_key(&host, Some(key), &body).await?.code(), (409, "creation_running"));
+            assert_eq!(
+                create_with_key(&host, Some(key), &body).await?.code(),
+                (409, "creation_running")
+            );
             settle(scene).await?;
             let session = create_with_key(&host, Some(key), &body).await?.ok()?;
             assert_eq!(session["title"], key);
@@ -191,7 +220,10 @@ fn a_key_whose_session_was_deleted_makes_no_other() -> Result<()> {
         let session = create_with_key(&host, Some("twice"), &body).await?.ok()?;
         edit(&host, &session, json!({"status": "cancelled"})).await?;
         let cancelled = create_with_key(&host, Some("twice"), &body).await?.ok()?;
-        assert_eq!((&cancelled["id"], &cancelled["status"]), (&session["id"], &json!("cancelled")));
+        assert_eq!(
+            (&cancelled["id"], &cancelled["status"]),
+            (&session["id"], &json!("cancelled"))
+        );
         settle(scene).await?;
         let both = &assert_in_step(scene, std::slice::from_ref(&host)).await?[0];
         assert_eq!((both.live_sessions, both.live_meetings), (0, 0));
@@ -205,16 +237,29 @@ fn a_lost_answer_about_an_external_session_is_no_refusal() -> Result<()> {
     on_shared_scene(options(), async |scene| {
         let host = connected_host(scene).await?;
         let body = new_session(json!({"provider": "external", "join_url": "https://meet.example/room"}));
-        for fault in [GatewayFault::at_step("session_begin").after_acting().dropping(), GatewayFault::at_step("session_begin").truncating()] {
+        for fault in [
+            GatewayFault::at_step("session_begin").after_acting().dropping(),
+            GatewayFault::at_step("session_begin").truncating(),
+        ] {
             scene.gateway().order(fault);
             let lost = create_with_key(&host, None, &body).await?;
             assert_eq!(lost.code(), (503, "zoom_outcome_unknown"), "{}", lost.text);
         }
-        scene.gateway().order(GatewayFault::at_step("session_begin").after_acting().dropping());
-        assert_eq!(create_with_key(&host, Some("external"), &body).await?.code(), (503, "zoom_outcome_unknown"));
+        scene
+            .gateway()
+            .order(GatewayFault::at_step("session_begin").after_acting().dropping());
+        assert_eq!(
+            create_with_key(&host, Some("external"), &body).await?.code(),
+            (503, "zoom_outcome_unknown")
+        );
         let session = create_with_key(&host, Some("external"), &body).await?.ok()?;
         let sessions = host.user.select("video_sessions?select=id").await?.ok()?;
-        let ids: Vec<_> = sessions.as_array().into_iter().flatten().map(|row| &row["id"]).collect();
+        let ids: Vec<_> = sessions
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|row| &row["id"])
+            .collect();
         assert_eq!(ids.len(), 3, "two without a key, and one with");
         assert!(ids.contains(&&session["id"]));
         Ok(())

@@ -9,8 +9,8 @@ use local_stack::{Jwks, StackOptions};
 use serde_json::{json, Value};
 use support::connection::Host;
 use support::drift::{
-    assert_in_step, connected_host, connected_hosts, create, edit, instant, meeting_of, on_shared_scene, read, settle, sync, text,
-    Scene,
+    assert_in_step, connected_host, connected_hosts, create, edit, instant, meeting_of, on_shared_scene, read, settle,
+    sync, text, Scene,
 };
 use support::Reply;
 
@@ -22,7 +22,9 @@ fn options() -> StackOptions {
 }
 
 async fn start(host: &Host, session: &Value) -> Result<Reply> {
-    host.user.call("start-session", &json!({"session_id": session["id"]})).await
+    host.user
+        .call("start-session", &json!({"session_id": session["id"]}))
+        .await
 }
 
 /// The calls to Zoom since the record was cleared.
@@ -62,8 +64,15 @@ fn a_start_url_is_good_for_ten_minutes_at_least() -> Result<()> {
             assert_eq!(calls(scene), expected, "after {minutes} more minutes");
             assert_eq!(scene.zoom().opened_by(url).as_deref(), Some(meeting.as_str()));
             let left = instant(&started, "expires_at").context("expires_at")? - Utc::now();
-            assert!(left > TimeDelta::minutes(10) && left <= TimeDelta::minutes(120), "{left}");
-            assert_eq!(url == before || before.is_empty(), expected.is_empty(), "after {minutes} more minutes");
+            assert!(
+                left > TimeDelta::minutes(10) && left <= TimeDelta::minutes(120),
+                "{left}"
+            );
+            assert_eq!(
+                url == before || before.is_empty(),
+                expected.is_empty(),
+                "after {minutes} more minutes"
+            );
             url.clone_into(&mut before);
         }
         Ok(())
@@ -90,9 +99,15 @@ fn a_start_url_that_has_run_out_is_not_kept() -> Result<()> {
 fn nobody_but_the_host_gets_it() -> Result<()> {
     on_shared_scene(options(), async |scene| {
         let people = connected_hosts(scene, 3).await?;
-        let [host, guest, stranger] = people.as_slice() else { unreachable!() };
+        let [host, guest, stranger] = people.as_slice() else {
+            unreachable!()
+        };
         let session = create(host, json!({})).await?;
-        let joined = guest.user.rpc("join_video_session", &json!({"share_code": session["share_code"]})).await?.ok()?;
+        let joined = guest
+            .user
+            .rpc("join_video_session", &json!({"share_code": session["share_code"]}))
+            .await?
+            .ok()?;
         assert_eq!(start(guest, &session).await?.code(), (403, "not_the_host"));
         assert_eq!(start(stranger, &session).await?.code(), (404, "session_not_found"));
         let url = text(&start(host, &session).await?.ok()?, "host_start_url").to_owned();
@@ -126,7 +141,10 @@ fn another_zoom_account_knows_nothing_of_the_meeting() -> Result<()> {
 
         host.connect().await?;
         let started = start(&host, &session).await?.ok()?;
-        assert_eq!(scene.zoom().opened_by(text(&started, "host_start_url")), Some(meeting_of(&session)));
+        assert_eq!(
+            scene.zoom().opened_by(text(&started, "host_start_url")),
+            Some(meeting_of(&session))
+        );
         settle(scene).await?;
         let both = &assert_in_step(scene, std::slice::from_ref(&host)).await?[0];
         assert_eq!((both.live_sessions, both.live_meetings), (1, 1));
@@ -143,7 +161,9 @@ fn what_will_not_take_place_cannot_be_started() -> Result<()> {
         for _ in 0..4 {
             sessions.push(create(&host, json!({})).await?);
         }
-        let [cancelled, deleted, ended, ended_here] = sessions.as_slice() else { unreachable!() };
+        let [cancelled, deleted, ended, ended_here] = sessions.as_slice() else {
+            unreachable!()
+        };
         edit(&host, cancelled, json!({"status": "cancelled"})).await?;
         scene.zoom().delete_meeting(&meeting_of(deleted))?;
         scene.zoom().start_meeting(&meeting_of(ended))?;

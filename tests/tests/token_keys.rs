@@ -24,13 +24,16 @@ fn two_processes() -> StackOptions {
     }
 }
 
-/// Begins a test: nobody is connected, and the processes have these keys.
+/// Begins a test: nothing is sealed, and the processes have these keys.
 async fn begin(stack: &Stack, keys: [&str; 2]) -> Result<()> {
-    stack
-        .db()
-        .await?
-        .batch_execute("delete from public.user_integrations_zoom")
-        .await?;
+    let tables = [
+        "public.user_integrations_zoom",
+        "private.zoom_departures",
+        "private.zoom_oauth_states",
+    ];
+    for table in tables {
+        db(stack).await?.execute(&format!("delete from {table}"), &[]).await?;
+    }
     for (process, keys) in keys.into_iter().enumerate() {
         stack.set_env("TOKEN_ENCRYPTION_KEYS", keys).await;
         stack.restart_worker(process).await?;

@@ -74,7 +74,7 @@ enum Mishap {
 #[derive(Clone, Debug)]
 struct Turn {
     losses: Vec<Loss>,
-    /// Refreshes take their time, before Zoom acts or after.
+    /// All access tokens have run out, and refreshes take their time, before Zoom acts or after.
     slow: Option<Moment>,
     mishap: Option<(&'static str, Mishap)>,
     change: Change,
@@ -120,7 +120,7 @@ fn stories() -> impl Strategy<Value = Story> {
         prop::option::weighted(0.5, prop::sample::select(vec![Moment::Before, Moment::After])),
         prop::option::weighted(0.3, (at, mishap)),
         change,
-        prop::collection::vec(used, 0..4),
+        prop::collection::vec(used, 1..4),
     );
     let turn = turn.prop_map(|(losses, slow, mishap, change, uses)| Turn {
         losses,
@@ -265,6 +265,9 @@ impl<'s> Play<'s> {
                 .insert(self.stack.zoom().order(fault(at.parse()?, mishap))?);
         }
         if let Some(moment) = turn.slow {
+            for host in 0..2 {
+                self.lose(Loss::RunOut(host)).await?;
+            }
             let slow = Fault::at(Target::TOKEN_REFRESH).delayed(SLOW).lasting();
             self.stack.zoom().order(Fault { moment, ..slow })?;
         }

@@ -9,7 +9,6 @@ use std::time::Duration;
 use anyhow::{ensure, Context, Error, Result};
 use local_stack::zoom::{NewUser, TokenKind, TokenStatus};
 use local_stack::{Stack, StackOptions};
-use reqwest::Method;
 use serde_json::{json, Value};
 use shared::seal::{Place, SealingKeys};
 use shared::zoom::connection::{access_token_place, refresh_token_place};
@@ -42,21 +41,6 @@ pub fn on_shared_stack(options: StackOptions, test: impl AsyncFnOnce(&'static St
     RUNTIME.block_on(async {
         let _turn = TURN.lock().await;
         let stack = STACK.get_or_try_init(|| Stack::start_local(options)).await?;
-        // MUTATE-BEGIN
-        if let Ok(m) = std::env::var("MUTATE") {
-            let parts: Vec<&str> = m.split('|').collect();
-            let db = stack.db().await?;
-            let def: String = db
-                .query_one("select pg_get_functiondef($1::text::regproc)", &[&parts[0]])
-                .await?
-                .get(0);
-            let new = def.replace(parts[1], parts[2]);
-            if new != def {
-                db.batch_execute(&new).await?;
-                eprintln!("mutated {}", parts[0]);
-            }
-        }
-        // MUTATE-END
         stack.zoom().withdraw_all();
         stack.zoom().discard_events();
         test(stack).await?;
@@ -261,15 +245,5 @@ impl Host {
     /// What works at Zoom of all tokens that it has given out for this host's account: `access`, `refresh`.
     pub fn live_tokens(&self, stack: &Stack) -> Vec<String> {
         live_tokens(stack, &self.zoom_email)
-    }
-
-    /// Sends a request for a session and goes away: drops the connection before there is an answer, once `met` is done.
-    pub async fn create_and_leave(&self, met: impl Future<Output = Result<()>>) -> Result<()> {
-        let request = self.user.request(Method::POST, "/functions/v1/create-session");
-        let answer = request.json(&new_session(json!({}))).send();
-        tokio::select! {
-            answer = answer => Err(anyhow::anyhow!("answered too early: {answer:?}")),
-            met = met => met,
-        }
     }
 }

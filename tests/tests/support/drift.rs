@@ -41,6 +41,15 @@ pub struct Scene {
     pub db: Client,
 }
 
+impl Scene {
+    /// Starts a stack of our own.
+    pub async fn start(options: StackOptions) -> Result<Self> {
+        let stack = Stack::start_local(options).await?;
+        let db = stack.db().await?;
+        Ok(Self { stack, db })
+    }
+}
+
 impl Deref for Scene {
     type Target = Stack;
 
@@ -57,12 +66,7 @@ pub fn on_shared_scene(options: StackOptions, test: impl AsyncFnOnce(&'static Sc
     static TURN: Mutex<()> = Mutex::const_new(());
     RUNTIME.block_on(async {
         let _turn = TURN.lock().await;
-        let start = async || {
-            let stack = Stack::start_local(options).await?;
-            let db = stack.db().await?;
-            anyhow::Ok(Scene { stack, db })
-        };
-        let scene = SCENE.get_or_try_init(start).await?;
+        let scene = SCENE.get_or_try_init(|| Scene::start(options)).await?;
         scene.zoom().withdraw_all();
         scene.gateway().withdraw_all();
         scene.zoom().discard_events();
