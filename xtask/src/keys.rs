@@ -23,9 +23,9 @@ pub fn run(args: &Args) -> Result<()> {
         Args::New => {
             println!("{}", new_key(SystemTime::now().into())?);
             eprintln!(
-                "\nPut it in front of the others in TOKEN_ENCRYPTION_KEYS, separated by a comma, and deploy: the first key seals, \
-                 all of them open.\nRemove an old key only once no connection is sealed with it any more, which is after 90 days \
-                 at the latest: each refresh seals anew."
+                "\nTo bring it into use while connections are: put it at the end of TOKEN_ENCRYPTION_KEYS, behind a comma, and \
+                 deploy; move it to the front, and deploy; call refresh-token with the secret key until it answers \
+                 \"on_older_keys\":0; remove the old key, and deploy. docs/operations.md says more."
             );
             Ok(())
         }

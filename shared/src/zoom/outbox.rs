@@ -49,7 +49,7 @@ struct Task {
     desired: Option<Desired>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Kind {
     Update,
@@ -90,12 +90,23 @@ pub async fn drain(
         if claimed.tasks.is_empty() {
             return Ok(drained);
         }
+        // Hosts of whom Zoom takes no more changes today, and the wait: what is claimed already is not sent any more.
+        let mut limited: Vec<(Uuid, Option<u64>)> = Vec::new();
         for task in claimed.tasks {
             if now().signed_duration_since(start) > longest {
                 let _: Value = db.rpc("outbox_release", &json!({"holder": zoom.holder()})).await?;
                 return Ok(drained);
             }
-            let (result, code, retry_after_seconds) = send(zoom, &task).await;
+            let limit = limited
+                .iter()
+                .find(|(user_id, _)| *user_id == task.user_id && task.kind == Kind::Update);
+            let (result, code, retry_after_seconds) = match limit {
+                Some((_, wait)) => ("retry", "daily_limit", *wait),
+                None => send(zoom, &task).await,
+            };
+            if code == "daily_limit" {
+                limited.push((task.user_id, retry_after_seconds));
+            }
             let count = if result == "retry" {
                 &mut drained.postponed
             } else {

@@ -1,6 +1,7 @@
 //! What the tests of drift share: sessions here and meetings at Zoom side by side, and runs of `zoom-sync` until nothing is due.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::ops::Deref;
 use std::sync::LazyLock;
 
@@ -20,6 +21,12 @@ use super::{new_session, Reply, User};
 
 /// No test may need more runs of `zoom-sync` than this: whatever is open then is stuck.
 pub const MOST_RUNS: usize = 80;
+
+/// Prints, also where the output of tests that pass is not shown.
+pub fn show(line: &str) {
+    // Whoever closed the output does not want it.
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
 
 /// Does the same for many, so many at a time. Results come in order.
 pub async fn for_all<I, T, F>(items: I, at_once: usize, each: impl FnMut(I::Item) -> F) -> Result<Vec<T>>

@@ -104,7 +104,7 @@ impl Cli<'_> {
     fn run(&self, arguments: &[&str]) -> Result<()> {
         println!("\nsupabase {} {}:", arguments[0], arguments[1]);
         let mut command = self.command()?;
-        command.args(arguments).arg(format!("--remote={}", self.project));
+        command.args(arguments).arg(format!("--project-ref={}", self.project));
         if !command.status().context("running the Supabase CLI")?.success() {
             bail!("the Supabase CLI failed: what it says above tells why");
         }

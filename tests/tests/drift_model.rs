@@ -1,0 +1,439 @@
+//! Random histories: what hosts do in the app and in Zoom, faults of both sides, runs of `zoom-sync` and events in any order,
+//! against a model of sessions and meetings.
+//!
+//! Each host is a case of its own, and what it does follows from its seed; all of them live on one stack at the same time. In
+//! the end faults are withdrawn, every event is delivered, and `zoom-sync` runs until nothing is due. Then every live session has
+//! one live meeting with the same details, and each session is what its history made it.
+
+mod support;
+
+use anyhow::{ensure, Context, Result};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use local_stack::zoom::{Answer, DeliveryPlan, Fault, Target, Truncation};
+use local_stack::{GatewayFault, Jwks, StackOptions};
+use serde_json::{json, Value};
+use support::connection::Host;
+use support::drift::{
+    assert_in_step, compare, connected_hosts, create_with_key, for_all, instant, meeting_of, open, settle, show, sync,
+    text, Scene,
+};
+use support::{in_hours, new_session};
+
+const HOSTS: u64 = 24;
+const ROUNDS: u64 = 30;
+/// Seeds of the cases that are run; a case that has failed once can be put in front of them.
+const FIRST_SEED: u64 = 4_000;
+
+/// SplitMix64: small, and the same everywhere.
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, sides: u64) -> u64 {
+        self.next() % sides
+    }
+
+    fn pick<'i, T>(&mut self, items: &'i [T]) -> Option<&'i T> {
+        let at = self.below(items.len().max(1) as u64);
+        items.get(usize::try_from(at).ok()?)
+    }
+}
+
+/// A detail of a session: what it is worth, and who has changed it.
+#[derive(Clone, Debug, Default)]
+struct Detail {
+    /// What the app has set last.
+    app: String,
+    /// What was last set in Zoom, if anything was.
+    zoom: Option<String>,
+    /// Whether the app has changed it after the creation.
+    changed: bool,
+}
+
+impl Detail {
+    fn set_by_app(&mut self, value: String) {
+        self.app = value;
+        self.changed = true;
+    }
+
+    /// What it may be in the end. Where both sides have changed it, either may have been the last that the other heard of.
+    fn may_be(&self, value: &str) -> bool {
+        match &self.zoom {
+            None => value == self.app,
+            Some(zoom) if !self.changed => value == zoom,
+            Some(_) => true,
+        }
+    }
+}
+
+/// A session that the app knows of, as its history made it.
+#[derive(Clone, Debug)]
+struct Known {
+    session: Value,
+    title: Detail,
+    start: Detail,
+    minutes: Detail,
+    cancelled: bool,
+    deleted: bool,
+    ended_in_zoom: bool,
+    deleted_in_zoom: bool,
+}
+
+/// A case: a host, its dice, and what is known of its sessions.
+struct Case {
+    seed: u64,
+    host: Host,
+    dice: Dice,
+    known: Vec<Known>,
+    /// Creations whose outcome the app was not told.
+    unknown: usize,
+    /// How far the stack has travelled. What is planned comes nearer by as much, so a start is compared with that added.
+    travelled: TimeDelta,
+    history: Vec<String>,
+}
+
+impl Case {
+    /// One thing that happens.
+    async fn step(&mut self, scene: &Scene) -> Result<()> {
+        if self.dice.below(3) == 0 {
+            self.order_a_fault(scene)?;
+        }
+        match self.dice.below(12) {
+            0 | 1 => self.create().await,
+            2..=7 => self.act_in_the_app().await,
+            _ => self.act_in_zoom(scene),
+        }
+    }
+
+    fn order_a_fault(&mut self, scene: &Scene) -> Result<()> {
+        let at = Fault::at(Target::ANY).of(&self.host.zoom_email);
+        let busy = Answer::api_error(429, 429, "Too many.");
+        let soon = (Utc::now() + TimeDelta::seconds(2)).format("%FT%TZ").to_string();
+        let fault = match self.dice.below(9) {
+            0 => at.dropping(),
+            1 => at.dropping().after_acting(),
+            2 => at.truncating(Truncation::Fitting),
+            3 => at.answering(Answer::bad_gateway()).times(2),
+            4 => at.answering(busy.with_header("retry-after", soon)).times(3),
+            5 => at.answering(busy),
+            6 => at.answering(Answer::api_error(401, 124, "Invalid access token.")),
+            7 => at.answering(Answer::empty(500)).after_acting(),
+            _ => {
+                let steps = [
+                    "session_complete",
+                    "session_fail",
+                    "outbox_settle",
+                    "start_complete",
+                    "webhook_receive",
+                ];
+                let step = self.dice.pick(&steps).context("a step")?;
+                let fault = GatewayFault::at_step(step);
+                self.history.push(format!("a fault at {step}"));
+                scene.gateway().order(if self.dice.below(2) == 0 {
+                    fault.dropping()
+                } else {
+                    fault.dropping().after_acting()
+                });
+                return Ok(());
+            }
+        };
+        self.history.push(format!("{:?}, {:?}", fault.moment, fault.effect));
+        scene.zoom().order(fault)?;
+        Ok(())
+    }
+
+    async fn create(&mut self) -> Result<()> {
+        let (title, hours, minutes) = (self.title(), self.hours(), self.minutes());
+        let body =
+            new_session(json!({"title": title, "scheduled_start": in_hours(hours), "duration_minutes": minutes}));
+        let key = format!("{}-{}", self.seed, self.history.len());
+        let key = (self.dice.below(2) == 0).then_some(key.as_str());
+        let reply = create_with_key(&self.host, key, &body).await?;
+        self.history.push(format!("create {title:?}: {:?}", reply.code()));
+        match reply.code() {
+            (200, _) => {
+                let detail = |app: &str| Detail {
+                    app: app.to_owned(),
+                    ..Detail::default()
+                };
+                self.known.push(Known {
+                    title: detail(text(&reply.json, "title")),
+                    start: detail(&self.start(instant(&reply.json, "scheduled_start"))),
+                    minutes: detail(&minutes.to_string()),
+                    session: reply.json,
+                    cancelled: false,
+                    deleted: false,
+                    ended_in_zoom: false,
+                    deleted_in_zoom: false,
+                });
+            }
+            (503, "zoom_outcome_unknown") => self.unknown += 1,
+            // After a refusal nothing may come of it, whatever it was.
+            (403 | 429 | 502 | 503, _) => {}
+            other => anyhow::bail!("{other:?} {}", reply.text),
+        }
+        Ok(())
+    }
+
+    async fn act_in_the_app(&mut self) -> Result<()> {
+        let (title, hours, minutes) = (self.title(), self.hours(), self.minutes());
+        let start = in_hours(hours);
+        let start_as_text = self.start(Some(start));
+        let action = self.dice.below(8);
+        let present: Vec<usize> = (0..self.known.len()).filter(|n| !self.known[*n].deleted).collect();
+        let Some(at) = self.dice.pick(&present).copied() else {
+            return Ok(());
+        };
+        let known = &mut self.known[at];
+        let query = format!("video_sessions?id=eq.{}", text(&known.session, "id"));
+        let (method, changes) = match action {
+            0..=2 => (reqwest::Method::PATCH, json!({"title": title})),
+            3 => (reqwest::Method::PATCH, json!({"scheduled_start": start})),
+            4 => (
+                reqwest::Method::PATCH,
+                json!({"scheduled_start": start, "duration_minutes": minutes}),
+            ),
+            5 => (reqwest::Method::PATCH, json!({"status": "cancelled"})),
+            6 => (reqwest::Method::DELETE, json!({})),
+            _ => {
+                let started = self
+                    .host
+                    .user
+                    .call("start-session", &json!({"session_id": known.session["id"]}))
+                    .await?;
+                self.history.push(format!("start {at}: {:?}", started.code()));
+                ensure!(
+                    matches!(started.status, 200 | 403 | 410 | 502 | 503),
+                    "{}",
+                    started.text
+                );
+                return Ok(());
+            }
+        };
+        let reply = self.host.user.write(method.clone(), &query, &changes).await?;
+        self.history
+            .push(format!("{method} {at} {changes}: {:?}", reply.code()));
+        if reply.status != 200 {
+            // Over, or cancelled in Zoom: it stays so.
+            ensure!(reply.code() == (400, "23514"), "{}", reply.text);
+            return Ok(());
+        }
+        match action {
+            0..=2 => known.title.set_by_app(title),
+            3 | 4 => {
+                known.start.set_by_app(start_as_text);
+                if action == 4 {
+                    known.minutes.set_by_app(minutes.to_string());
+                }
+            }
+            5 => known.cancelled = true,
+            _ => known.deleted = true,
+        }
+        Ok(())
+    }
+
+    fn act_in_zoom(&mut self, scene: &Scene) -> Result<()> {
+        let (title, hours) = (format!("Zoom {}", self.dice.below(1_000)), self.hours());
+        let action = self.dice.below(8);
+        let meetings: Vec<_> = scene
+            .zoom()
+            .live_meetings()
+            .into_iter()
+            .filter(|m| m.host == self.host.zoom_email)
+            .collect();
+        let Some(meeting) = self.dice.pick(&meetings) else {
+            return Ok(());
+        };
+        let start = in_hours(hours);
+        let zooms_start = start.format("%FT%TZ").to_string();
+        let start_as_text = self.start(Some(start));
+        let known = self
+            .known
+            .iter_mut()
+            .find(|known| meeting_of(&known.session) == meeting.id);
+        let zoom = scene.zoom();
+        match action {
+            0..=2 => zoom.edit_meeting(&meeting.id, json!({"topic": title}))?,
+            3 | 4 => zoom.edit_meeting(&meeting.id, json!({"start_time": zooms_start, "duration": 50}))?,
+            5 => zoom.start_meeting(&meeting.id)?,
+            6 => zoom.end_meeting(&meeting.id)?,
+            _ => zoom.delete_meeting(&meeting.id)?,
+        }
+        self.history
+            .push(format!("in Zoom {action} {title:?} {zooms_start} of {}", meeting.id));
+        let Some(known) = known else {
+            return Ok(());
+        };
+        match action {
+            0..=2 => known.title.zoom = Some(title),
+            3 | 4 => {
+                known.start.zoom = Some(start_as_text);
+                known.minutes.zoom = Some("50".to_owned());
+            }
+            5 => {}
+            6 => known.ended_in_zoom = true,
+            _ => known.deleted_in_zoom = true,
+        }
+        Ok(())
+    }
+
+    fn title(&mut self) -> String {
+        format!("App {}", self.dice.below(1_000))
+    }
+
+    fn hours(&mut self) -> i64 {
+        100 + i64::try_from(self.dice.below(1_000)).unwrap_or_default()
+    }
+
+    fn minutes(&mut self) -> u64 {
+        [30, 45, 60][usize::try_from(self.dice.below(3)).unwrap_or_default()]
+    }
+
+    /// As text, without fractions, since Zoom has none.
+    fn start(&self, at: Option<DateTime<Utc>>) -> String {
+        at.map(|at| (at + self.travelled).trunc_subsecs(0).to_rfc3339())
+            .unwrap_or_default()
+    }
+
+    /// In what the sessions are not what their history made them.
+    async fn what_is_wrong(&self) -> Result<Vec<String>> {
+        let rows = self.host.user.select("video_sessions?order=id").await?.ok()?;
+        let rows = rows.as_array().context("rows")?;
+        let mut wrong = Vec::new();
+        let mut found = 0;
+        for known in &self.known {
+            let row = rows.iter().find(|row| row["id"] == known.session["id"]);
+            found += usize::from(row.is_some());
+            let Some(row) = row.filter(|_| !known.deleted) else {
+                if row.is_some() != !known.deleted {
+                    wrong.push(format!("deleted: {}, and yet: {row:?}", known.deleted));
+                }
+                continue;
+            };
+            let status = match (known.ended_in_zoom, known.cancelled || known.deleted_in_zoom) {
+                (true, true) => &["ended", "cancelled"][..],
+                (true, false) => &["ended"],
+                (false, true) => &["cancelled"],
+                (false, false) => &["scheduled"],
+            };
+            if !status.contains(&text(row, "status")) {
+                wrong.push(format!("{:?} expected, {row}", status));
+            }
+            let details = [
+                (&known.title, text(row, "title").to_owned()),
+                (&known.start, self.start(instant(row, "scheduled_start"))),
+                (&known.minutes, row["duration_minutes"].to_string()),
+            ];
+            for (detail, value) in details {
+                if text(row, "status") == "scheduled" && !detail.may_be(&value) {
+                    wrong.push(format!("{detail:?} has become {value}"));
+                }
+            }
+        }
+        let others = rows.len() - found;
+        if others > self.unknown {
+            wrong.push(format!(
+                "{others} sessions that the app was told would never be, {} may have come",
+                self.unknown
+            ));
+        }
+        Ok(wrong)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_happens_sessions_and_meetings_stay_together() -> Result<()> {
+    let options = StackOptions {
+        worker_processes: 2,
+        jwks: Jwks::Inline,
+        ..StackOptions::default()
+    };
+    let scene = &Scene::start(options).await?;
+    let hosts = connected_hosts(scene, usize::try_from(HOSTS)?).await?;
+    let mut cases: Vec<Case> = (FIRST_SEED..)
+        .zip(&hosts)
+        .map(|(seed, host)| Case {
+            seed,
+            host: host.clone(),
+            dice: Dice(seed),
+            known: Vec::new(),
+            unknown: 0,
+            travelled: TimeDelta::zero(),
+            history: Vec::new(),
+        })
+        .collect();
+    let mut dice = Dice(FIRST_SEED);
+    for _ in 0..ROUNDS {
+        // What hosts do, and what the clock does, happens at the same time.
+        let sync_runs = async {
+            match dice.below(3) {
+                0 => sync(scene).await.map(drop),
+                _ => Ok(()),
+            }
+        };
+        let steps = for_all(&mut cases, 8, |case| case.step(scene));
+        tokio::try_join!(steps, sync_runs)?;
+        if dice.below(3) == 0 {
+            let plan = DeliveryPlan {
+                copies: 1 + u32::try_from(dice.below(2))?,
+                shuffle: Some(dice.next()),
+                at_once: 4,
+                ..DeliveryPlan::default()
+            };
+            scene.zoom().deliver(&plan).await?;
+        }
+        if dice.below(4) == 0 {
+            let by = TimeDelta::seconds(i64::try_from(dice.below(400))?);
+            scene.travel(by).await?;
+            for case in &mut cases {
+                case.travelled += by;
+            }
+        }
+    }
+
+    scene.zoom().withdraw_all();
+    scene.gateway().withdraw_all();
+    let mut runs = 0;
+    loop {
+        scene
+            .zoom()
+            .deliver(&DeliveryPlan {
+                shuffle: Some(dice.next()),
+                ..DeliveryPlan::default()
+            })
+            .await?;
+        while !scene.zoom().retry_failed().await.is_empty() {}
+        if runs > 0 && scene.zoom().held_events().is_empty() && open(scene).await?.is_empty() {
+            break;
+        }
+        runs += settle(scene).await?;
+        ensure!(runs < 400, "{:?}", open(scene).await?);
+    }
+
+    let mut failures = Vec::new();
+    for (case, both) in cases.iter().zip(compare(scene, &hosts).await?) {
+        let mut wrong = both.drift;
+        wrong.extend(case.what_is_wrong().await?);
+        if !wrong.is_empty() {
+            failures.push(format!(
+                "seed {}: {wrong:#?}\nits history: {:#?}",
+                case.seed, case.history
+            ));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+    let both = assert_in_step(scene, &hosts).await?;
+    show(&format!(
+        "{HOSTS} histories of {ROUNDS} steps: {} live sessions, {} live meetings; {runs} runs of zoom-sync in the end",
+        both.iter().map(|both| both.live_sessions).sum::<usize>(),
+        both.iter().map(|both| both.live_meetings).sum::<usize>(),
+    ));
+    scene.check_leaks()
+}
