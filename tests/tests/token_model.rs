@@ -160,6 +160,8 @@ struct Model {
     /// Accounts that may have tokens in nobody's hands: answers with them were lost, or their host has changed to the other
     /// account.
     stray: [bool; 2],
+    /// Accounts of which the answer to a refresh was swallowed, at some time.
+    swallowed: [bool; 2],
     /// Events on their way: of which account, from which turn.
     events: Vec<(u64, One, usize)>,
 }
@@ -170,14 +172,7 @@ impl Model {
             self.stray[left.account] = true;
         }
         self.stray[account] = false;
-        for other in self
-            .of_hosts
-            .iter_mut()
-            .flatten()
-            .filter(|other| other.account == account)
-        {
-            other.moved = true;
-        }
+        self.of_account(account).for_each(|other| other.moved = true);
         self.of_hosts[host] = Some(Connection {
             account,
             made: turn,
@@ -188,14 +183,13 @@ impl Model {
 
     fn doubt(&mut self, account: One) {
         self.stray[account] = true;
-        for connection in self
-            .of_hosts
-            .iter_mut()
-            .flatten()
-            .filter(|connection| connection.account == account)
-        {
-            connection.doubtful = true;
-        }
+        self.of_account(account)
+            .for_each(|connection| connection.doubtful = true);
+    }
+
+    fn of_account(&mut self, account: One) -> impl Iterator<Item = &mut Connection> {
+        let connections = self.of_hosts.iter_mut().flatten();
+        connections.filter(move |connection| connection.account == account)
     }
 
     /// Events end what was made before what they tell of.
@@ -224,6 +218,8 @@ struct Play<'s> {
 
 impl<'s> Play<'s> {
     async fn begin(stack: &'s Stack, story: &Story) -> Result<Self> {
+        stack.zoom().withdraw_all();
+        stack.zoom().discard_events();
         stack.zoom().change_rules(|rules| {
             rules.old_access_token = story.old_access_token;
             rules.overtaken_at = story.overtaken_at;
@@ -283,10 +279,7 @@ impl<'s> Play<'s> {
         self.account_for(turn.change, connected, turn.mishap.is_some(), seen);
         for (used, code) in turn.uses.iter().zip(codes) {
             let (Use::Create(host) | Use::Refresh(host)) = *used;
-            let calm = turn.mishap.is_none()
-                && !self.cooling
-                && !matches!(turn.change, Change::Wait)
-                && matches!(turn.change, Change::Nothing | Change::Sync);
+            let calm = turn.mishap.is_none() && !self.cooling && matches!(turn.change, Change::Nothing | Change::Sync);
             let expected: &[&str] = match (calm, before[host]) {
                 (false, _) | (true, Some(Connection { doubtful: true, .. })) => {
                     &["ok", "zoom_not_connected", "zoom_expired", "zoom_unavailable"]
@@ -379,6 +372,7 @@ impl<'s> Play<'s> {
                     .position(|(email, _)| call.user.as_ref() == Some(email));
                 if let (true, Some(account)) = (call.acted, account) {
                     self.model.doubt(account);
+                    self.model.swallowed[account] = true;
                 }
             }
         }
@@ -409,7 +403,14 @@ impl<'s> Play<'s> {
                 Some(Connection { moved: true, .. }) => {
                     assert_eq!((&stored["status"], refresh_token), (&json!("expired"), None));
                 }
-                Some(Connection { doubtful: true, .. }) => assert_ne!(stored, Value::Null),
+                Some(Connection {
+                    doubtful: true,
+                    account,
+                    ..
+                }) => {
+                    assert_ne!(stored, Value::Null);
+                    assert!(refresh_token != Some(TokenStatus::Spent) || self.model.swallowed[account]);
+                }
                 Some(_) => {
                     assert_eq!(
                         (&stored["status"], refresh_token),
@@ -419,12 +420,8 @@ impl<'s> Play<'s> {
             }
         }
         for (account, (email, _)) in self.accounts.iter().enumerate() {
-            let held = self
-                .model
-                .of_hosts
-                .iter()
-                .flatten()
-                .any(|connection| connection.account == account);
+            let mut connections = self.model.of_hosts.iter().flatten();
+            let held = connections.any(|connection| connection.account == account);
             if !held && !self.model.stray[account] {
                 assert_eq!(live_tokens(self.stack, email), [""; 0], "of nobody's");
             }
@@ -461,15 +458,9 @@ impl<'s> Play<'s> {
         }
         // A spent refresh token is used once more at most: to learn that its answer was lost.
         let mut uses: BTreeMap<String, Vec<bool>> = BTreeMap::new();
-        for call in self
-            .stack
-            .zoom()
-            .calls()
-            .iter()
-            .filter(|call| call.grant == Some(Grant::RefreshToken))
-        {
-            if let Some(token) = &call.token {
-                uses.entry(token.clone()).or_default().push(self.went_wrong(call));
+        for call in self.stack.zoom().calls() {
+            if let (Some(Grant::RefreshToken), Some(token)) = (call.grant, &call.token) {
+                uses.entry(token.clone()).or_default().push(self.went_wrong(&call));
             }
         }
         for (token, faults) in uses {

@@ -43,6 +43,7 @@ pub fn on_shared_stack(options: StackOptions, test: impl AsyncFnOnce(&'static St
         let stack = STACK.get_or_try_init(|| Stack::start_local(options)).await?;
         stack.zoom().withdraw_all();
         stack.zoom().discard_events();
+        stack.gateway().withdraw_all();
         test(stack).await?;
         stack.check_leaks()
     })

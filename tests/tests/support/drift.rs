@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::LazyLock;
 
 use anyhow::{ensure, Context, Result};
@@ -46,6 +47,8 @@ pub struct Scene {
     pub stack: Stack,
     /// As `postgres`.
     pub db: Client,
+    /// In seconds.
+    travelled: AtomicI64,
 }
 
 impl Scene {
@@ -53,7 +56,22 @@ impl Scene {
     pub async fn start(options: StackOptions) -> Result<Self> {
         let stack = Stack::start_local(options).await?;
         let db = stack.db().await?;
-        Ok(Self { stack, db })
+        Ok(Self {
+            stack,
+            db,
+            travelled: AtomicI64::new(0),
+        })
+    }
+
+    /// [`Stack::travel`], and keeps account of it.
+    pub async fn travel(&self, by: TimeDelta) -> Result<()> {
+        self.travelled.fetch_add(by.num_seconds(), Ordering::Relaxed);
+        self.stack.travel(by).await
+    }
+
+    /// How far the stack has travelled: what is planned is nearer by as much than it was said to be.
+    pub fn travelled(&self) -> TimeDelta {
+        TimeDelta::seconds(self.travelled.load(Ordering::Relaxed))
     }
 }
 
