@@ -368,7 +368,7 @@ impl Case {
             let row = rows.iter().find(|row| row["id"] == known.session["id"]);
             found += usize::from(row.is_some());
             let Some(row) = row.filter(|_| !known.deleted) else {
-                if row.is_some() != !known.deleted {
+                if row.is_some() == known.deleted {
                     wrong.push(format!("deleted: {}, and yet: {row:?}", known.deleted));
                 }
                 continue;
