@@ -1,6 +1,6 @@
 //! What all functions share: configuration, callers, HTTP, sealing, the database and Zoom.
 //!
-//! Everything here compiles and is tested natively, except [`edge`], the thin adapter that turns a request of the
+//! Everything here compiles and is tested natively, except `edge`, the thin adapter that turns a request of the
 //! edge runtime into a [`call::Call`] and its answer back.
 //!
 //! | module | what it knows |

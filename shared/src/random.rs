@@ -17,7 +17,7 @@ pub fn bytes<const N: usize>() -> Result<[u8; N], Error> {
 /// A new 256-bit token as base64url text (43 characters): an OAuth state, a PKCE code verifier.
 ///
 /// # Errors
-/// As [`bytes`].
+/// As [`bytes()`].
 pub fn token() -> Result<String, Error> {
     Ok(URL_SAFE_NO_PAD.encode(bytes::<32>()?))
 }

@@ -252,8 +252,8 @@ fn a_change_that_is_taken_back_is_taken_back_in_zoom() -> Result<()> {
     })
 }
 
-/// The host edits in Zoom what the app edits too. Each detail is the app's where the app has changed it and Zoom was not told
-/// yet, and Zoom's otherwise.
+/// The host edits in Zoom what the app edits too. What the app has changed and Zoom was not told yet is the app's; the rest is
+/// Zoom's, if its event comes before Zoom is told, and else goes back to what it was. Either way, both sides agree.
 #[test]
 fn edits_on_both_sides_meet() -> Result<()> {
     on_shared_scene(options(), async |scene| {

@@ -80,6 +80,8 @@ impl Function {
 struct Step {
     to: To,
     nth: u32,
+    /// Its place among the function's calls.
+    place: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -549,7 +551,8 @@ async fn discover(scene: &Scene, function: Function) -> Result<Vec<Step>> {
     let mut steps: Vec<Step> = Vec::new();
     for (_, to) in calls {
         let nth = steps.iter().filter(|step| step.to == to).count() as u32;
-        steps.push(Step { to, nth });
+        let place = steps.len();
+        steps.push(Step { to, nth, place });
     }
     Ok(steps)
 }
@@ -802,16 +805,9 @@ fn assert_revoked(ran: &[Ran], with_tokens: &BTreeSet<String>) {
 
 fn print(ran: &[Ran]) {
     let mut rows: BTreeMap<(Function, usize), (String, BTreeMap<Mishap, String>)> = BTreeMap::new();
-    let mut order: Vec<(Function, String)> = Vec::new();
     for Ran { cell, heard } in ran {
-        let key = (cell.function, cell.step.to_string());
-        let place = order.iter().position(|known| *known == key).unwrap_or(order.len());
-        if place == order.len() {
-            order.push(key);
-        }
-        let row = rows
-            .entry((cell.function, place))
-            .or_insert_with(|| (cell.step.to_string(), BTreeMap::new()));
+        let row = rows.entry((cell.function, cell.step.place)).or_default();
+        row.0 = cell.step.to_string();
         row.1.insert(cell.mishap, heard.short());
     }
     let line = |name: &str, of: &dyn Fn(Mishap) -> String| {
