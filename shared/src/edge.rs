@@ -71,8 +71,12 @@ fn parts(request: &worker::Request) -> Result<Parts, Error> {
 const MAX_DISCARDED_BYTES: usize = 4 * 1024 * 1024;
 
 /// Reads the body up to the limit, whatever its length is said to be. What goes beyond is read and thrown away, so that a
-/// client that is still sending hears why it was refused; one that sends without end is cut off.
+/// client that is still sending hears why it was refused; one that sends without end is cut off. The body of a `GET` means
+/// nothing, and not every host passes it on.
 async fn read_body(request: &mut worker::Request) -> Result<Bytes, Error> {
+    if request.method() == worker::Method::Get {
+        return Ok(Bytes::new());
+    }
     let Ok(mut stream) = request.stream() else {
         return Ok(Bytes::new());
     };

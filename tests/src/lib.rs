@@ -22,3 +22,4 @@ pub use gateway_faults::GatewayFault;
 pub use places::repository;
 pub use processes::Output;
 pub use stack::{Jwks, OutboundCall, SignedIn, Stack, StackOptions, DEMO_PASSWORD};
+pub use workers::EdgeRuntime;

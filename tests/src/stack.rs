@@ -25,7 +25,7 @@ use crate::postgres::Postgres;
 use crate::postgrest;
 use crate::processes::{Logs, Output, Processes};
 use crate::random::{random_bytes, random_text};
-use crate::workers::Worker;
+use crate::workers::{EdgeRuntime, Worker};
 use crate::zoom::{Endpoint, Grant, SecretKind, ZoomApp, ZoomOptions, ZoomSimulator};
 
 /// The password of the seeded users and of those that [`Stack::create_user`] makes.
@@ -137,6 +137,7 @@ struct Local {
     postgres: Arc<Postgres>,
     /// `None` where a test killed one.
     workers: Mutex<Vec<Option<Worker>>>,
+    edge_runtime: EdgeRuntime,
     functions_env: Mutex<BTreeMap<String, String>>,
     egress: SocketAddr,
     processes: Processes,
@@ -187,7 +188,14 @@ impl Stack {
         let zoom_app = zoom_app(&url)?;
         let functions_env = functions_env(&url, &secret_key, &jwks, &zoom_app, &zoom_authority, &options)?;
         let zoom = ZoomSimulator::serve(zoom, zoom_app, options.zoom.rules.clone(), logs.clone())?;
-        let workers = start_workers(&processes, options.worker_processes, &functions_env, egress_address);
+        let edge_runtime = EdgeRuntime::from_env()?;
+        let workers = start_workers(
+            &processes,
+            edge_runtime,
+            options.worker_processes,
+            &functions_env,
+            egress_address,
+        );
         let postgrest = postgrest::start(&processes, &postgres, &jwks);
         let (workers, postgrest_port) = tokio::try_join!(workers, postgrest)?;
         let parts = Parts {
@@ -210,6 +218,7 @@ impl Stack {
             postgres,
             workers: Mutex::new(workers),
             functions_env: Mutex::new(functions_env),
+            edge_runtime,
             egress: egress_address,
             processes,
         };
@@ -385,7 +394,7 @@ impl Stack {
             running.kill().await?;
         }
         let env = local.functions_env.lock().await.clone();
-        *worker = Some(Worker::start(&local.processes, index, &env, local.egress).await?);
+        *worker = Some(Worker::start(&local.processes, local.edge_runtime, index, &env, local.egress).await?);
         local.announce_workers(&workers);
         Ok(())
     }
@@ -524,11 +533,12 @@ fn functions_env(
 
 async fn start_workers(
     processes: &Processes,
+    runtime: EdgeRuntime,
     count: usize,
     env: &BTreeMap<String, String>,
     egress: SocketAddr,
 ) -> Result<Vec<Option<Worker>>> {
-    let starting = (0..count).map(|index| Worker::start(processes, index, env, egress));
+    let starting = (0..count).map(|index| Worker::start(processes, runtime, index, env, egress));
     let workers = futures_util::future::try_join_all(starting).await?;
     Ok(workers.into_iter().map(Some).collect())
 }

@@ -1,11 +1,12 @@
-//! The edge functions: workerd processes, each of which serves all of them, and each under a Node process that sets it up.
+//! The edge functions: processes of workerd or Deno, each of which serves all of them, and each under a Node process that
+//! sets it up.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{bail, Result};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -14,8 +15,39 @@ use crate::processes::{Process, Processes};
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What `edge/local-workers.mjs` prints, with its address, as soon as it takes requests.
+/// What either script prints, with its address, as soon as it takes requests.
 const READY: &str = "listening on ";
+
+/// What runs the edge functions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EdgeRuntime {
+    /// As on Cloudflare; needs `cargo xtask build --for cloudflare`.
+    #[default]
+    Workerd,
+    /// As on Supabase; needs `cargo xtask build --for supabase`.
+    Deno,
+}
+
+impl EdgeRuntime {
+    /// What the variable `EDGE_RUNTIME` names, `workerd` or `deno`; without it, workerd.
+    ///
+    /// # Errors
+    /// If it names something else.
+    pub fn from_env() -> Result<Self> {
+        Ok(match std::env::var("EDGE_RUNTIME").as_deref() {
+            Err(_) | Ok("" | "workerd") => Self::Workerd,
+            Ok("deno") => Self::Deno,
+            Ok(other) => bail!("EDGE_RUNTIME is `workerd` or `deno`, not `{other}`"),
+        })
+    }
+
+    fn script(self) -> &'static str {
+        match self {
+            Self::Workerd => "edge/local-workers.mjs",
+            Self::Deno => "edge/local-deno.mjs",
+        }
+    }
+}
 
 /// One process that serves the functions.
 pub(crate) struct Worker {
@@ -28,6 +60,7 @@ impl Worker {
     /// proxy `egress`.
     pub(crate) async fn start(
         processes: &Processes,
+        runtime: EdgeRuntime,
         index: usize,
         env: &BTreeMap<String, String>,
         egress: SocketAddr,
@@ -39,7 +72,7 @@ impl Worker {
 
         let mut command = Command::new("node");
         command
-            .arg(places::repository().join("edge/local-workers.mjs"))
+            .arg(places::repository().join(runtime.script()))
             .arg(config)
             // Wrangler keeps files in its home and asks the network for news: neither is wanted here.
             .env("HOME", processes.run_dir())

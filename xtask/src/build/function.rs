@@ -227,7 +227,7 @@ impl Function {
             esbuild()
                 .arg(entry)
                 .args(["--format=iife", "--global-name=glue"])
-                .arg("--banner:js=export function makeGlue(WebAssembly, console) {")
+                .arg("--banner:js=export function makeGlue(WebAssembly, console, fetch = globalThis.fetch) {")
                 .arg("--footer:js=return glue;\n}")
                 .arg(format!("--outfile={}", self.factory().display())),
         )
