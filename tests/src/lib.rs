@@ -21,5 +21,5 @@ pub use gateway::{Caller, Gateway, LoggedRequest};
 pub use gateway_faults::GatewayFault;
 pub use places::repository;
 pub use processes::Output;
-pub use stack::{Jwks, OutboundCall, SignedIn, Stack, StackOptions, DEMO_PASSWORD};
+pub use stack::{Jwks, OutboundCall, SignedIn, Stack, StackOptions, DEMO_PASSWORD, SHARED_DOMAIN};
 pub use workers::EdgeRuntime;

@@ -31,6 +31,9 @@ use crate::zoom::{Endpoint, Grant, SecretKind, ZoomApp, ZoomOptions, ZoomSimulat
 /// The password of the seeded users and of those that [`Stack::create_user`] makes.
 pub const DEMO_PASSWORD: &str = "demo-password";
 
+/// The origin of the functions of a stack that is [on the shared domain](StackOptions::on_shared_domain).
+pub const SHARED_DOMAIN: &str = "https://project.supabase.co";
+
 /// How a stack is started.
 #[derive(Clone, Debug)]
 pub struct StackOptions {
@@ -45,6 +48,9 @@ pub struct StackOptions {
     pub jwks: Jwks,
     /// SQL for the platform's bare database, before the migrations.
     pub before_migrations: String,
+    /// Whether the functions are served as on Supabase's shared domain: Zoom sends browsers back to [`SHARED_DOMAIN`] (a test
+    /// takes that over to the stack's origin), and HTML arrives as text.
+    pub on_shared_domain: bool,
     /// How the Zoom simulator is set up. By default it holds its events back, so that a test's count of calls is exact.
     pub zoom: ZoomOptions,
     /// What becomes of log lines and recorded requests.
@@ -59,6 +65,7 @@ impl Default for StackOptions {
             env: BTreeMap::new(),
             jwks: Jwks::Url,
             before_migrations: String::new(),
+            on_shared_domain: false,
             zoom: ZoomOptions::default(),
             output: Output::Keep,
         }
@@ -185,7 +192,7 @@ impl Stack {
         let postgres = Arc::new(Postgres::start(&processes, &options.before_migrations).await?);
         let issuer = Arc::new(Issuer::new(&url, postgres.clone())?);
         let jwks = issuer.jwks();
-        let zoom_app = zoom_app(&url)?;
+        let zoom_app = zoom_app(if options.on_shared_domain { SHARED_DOMAIN } else { &url }, &url)?;
         let functions_env = functions_env(&url, &secret_key, &jwks, &zoom_app, &zoom_authority, &options)?;
         let zoom = ZoomSimulator::serve(zoom, zoom_app, options.zoom.rules.clone(), logs.clone())?;
         let edge_runtime = EdgeRuntime::from_env()?;
@@ -205,6 +212,7 @@ impl Stack {
             issuer: issuer.clone(),
             postgrest_port,
             zoom: Some(zoom_authority),
+            html_becomes_text: options.on_shared_domain,
             logs,
             output: options.output,
         };
@@ -262,6 +270,11 @@ impl Stack {
     /// The Zoom simulator's origin; of a platform that runs elsewhere, what `ZOOM_SIMULATOR_URL` says.
     pub fn simulator_url(&self) -> &str {
         &self.simulator_url
+    }
+
+    /// What runs the edge functions.
+    pub fn edge_runtime(&self) -> EdgeRuntime {
+        self.local().edge_runtime
     }
 
     /// Where the keys are published that verify access tokens.
@@ -481,12 +494,12 @@ impl Local {
     }
 }
 
-/// The Zoom app of a stack; its secrets are new for each.
-fn zoom_app(url: &str) -> Result<ZoomApp> {
+/// The Zoom app of a stack; its secrets are new for each. Browsers know the functions by another origin than Zoom may.
+fn zoom_app(for_browsers: &str, url: &str) -> Result<ZoomApp> {
     Ok(ZoomApp {
         client_id: random_text()?,
         client_secret: random_text()?,
-        redirect_uri: format!("{url}/functions/v1/zoom-oauth-callback"),
+        redirect_uri: format!("{for_browsers}/functions/v1/zoom-oauth-callback"),
         webhook_url: format!("{url}/functions/v1/zoom-webhook"),
         webhook_secret_token: random_text()?,
     })

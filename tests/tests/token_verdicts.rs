@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use local_stack::zoom::{Answer, AppAccess, Endpoint, Fault, Target, Truncation, CLASSIC_SCOPES, GRANULAR_SCOPES};
-use local_stack::{GatewayFault, Stack, StackOptions};
+use local_stack::{EdgeRuntime, GatewayFault, Stack, StackOptions};
 use serde_json::{json, Value};
 use support::connection::{on_shared_stack, zoom_calls, Host};
 
@@ -531,7 +531,8 @@ fn every_answer_to_a_connect_leaves_a_connection_or_nothing() -> Result<()> {
             ),
             ("no user: 500", me().answering(Answer::empty(500)), "zoom_unavailable"),
             ("no user: 429", me().answering(Answer::empty(429)), "zoom_unavailable"),
-            ("no user: dropped", me().dropping(), "zoom_unavailable"),
+            // Deno may ask again by itself.
+            ("no user: dropped", me().dropping().lasting(), "zoom_unavailable"),
             (
                 "no user: 403",
                 me().answering(Answer::api_error(403, 200, "No permission.")),
@@ -547,7 +548,10 @@ fn every_answer_to_a_connect_leaves_a_connection_or_nothing() -> Result<()> {
             let host = Host::new(stack).await?;
             let fault = stack.zoom().order(fault)?;
             let page = host.user.connect_zoom(&host.zoom_email).await?;
-            assert_eq!(stack.zoom().happened(fault), Some(1), "{what}");
+            let happened = stack.zoom().happened(fault).unwrap_or_default();
+            let may_be_repeated = what == "no user: dropped" && stack.edge_runtime() == EdgeRuntime::Deno;
+            assert!(happened == 1 || may_be_repeated && happened == 2, "{what}: {happened}");
+            stack.zoom().withdraw(fault)?;
             assert!(page.text.contains(&format!("error={error}")), "{what}: {}", page.text);
             assert_eq!(host.stored(stack).await?, Value::Null, "{what}");
             // What a lost answer gave is in nobody's hands; everything else is revoked.
