@@ -37,15 +37,16 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    /// Starts a server with everything applied. `before_migrations` is SQL that finds the bare platform.
-    pub(crate) async fn start(processes: &Processes, before_migrations: &str) -> Result<Self> {
+    /// Starts a server with everything applied; `before_migrations` is SQL that finds the bare platform. Without `migrate`, that
+    /// is all that is applied.
+    pub(crate) async fn start(processes: &Processes, before_migrations: &str, migrate: bool) -> Result<Self> {
         let binaries = Binaries::find(processes.run_dir())?;
         let dir = processes.run_dir().join("postgres");
         fs::DirBuilder::new().mode(0o700).create(&dir)?;
         give_to_server(&dir)?;
         let data = dir.join("data");
 
-        let sources = Sources::read(before_migrations)?;
+        let sources = Sources::read(before_migrations, migrate)?;
         let cache = places::cache_dir()?;
         let template = cache.join(format!("database-{}", sources.key(&binaries.version)));
         // One stack at a time looks for the template, so that only the first of many builds it.
@@ -231,7 +232,7 @@ struct Sources {
     platform: SqlFile,
     before_migrations: SqlFile,
     migrations: Vec<SqlFile>,
-    seed: SqlFile,
+    seed: Option<SqlFile>,
 }
 
 struct SqlFile {
@@ -240,7 +241,7 @@ struct SqlFile {
 }
 
 impl Sources {
-    fn read(before_migrations: &str) -> Result<Self> {
+    fn read(before_migrations: &str, migrate: bool) -> Result<Self> {
         let supabase = places::repository().join("supabase");
         let mut paths = Vec::new();
         for entry in fs::read_dir(supabase.join("migrations")).context("supabase/migrations")? {
@@ -250,6 +251,8 @@ impl Sources {
             }
         }
         paths.sort();
+        paths.retain(|_| migrate);
+        let seed = SqlFile::read(&supabase.join("seed.sql"))?;
         Ok(Self {
             platform: SqlFile::read(&places::repository().join("tests/sql/platform.sql"))?,
             before_migrations: SqlFile {
@@ -257,7 +260,7 @@ impl Sources {
                 text: before_migrations.to_owned(),
             },
             migrations: paths.iter().map(|path| SqlFile::read(path)).collect::<Result<_>>()?,
-            seed: SqlFile::read(&supabase.join("seed.sql"))?,
+            seed: migrate.then_some(seed),
         })
     }
 
@@ -269,8 +272,8 @@ impl Sources {
             hash.update(text.as_bytes());
         };
         part(&format!("{TEMPLATE_FORMAT} {postgres_version}"));
-        let single = [&self.platform, &self.before_migrations, &self.seed];
-        for file in single.into_iter().chain(&self.migrations) {
+        let first = [&self.platform, &self.before_migrations];
+        for file in first.into_iter().chain(&self.seed).chain(&self.migrations) {
             part(&file.name);
             part(&file.text);
         }
@@ -286,6 +289,9 @@ impl Sources {
         self.platform.apply(&admin, "").await?;
         let postgres = server.connect("postgres").await?;
         self.before_migrations.apply(&postgres, "").await?;
+        if self.migrations.is_empty() {
+            return Ok(());
+        }
         postgres
             .batch_execute(
                 "create schema if not exists supabase_migrations;
@@ -308,7 +314,10 @@ impl Sources {
             );
             migration.apply(&postgres, &record).await?;
         }
-        self.seed.apply(&postgres, "").await
+        match &self.seed {
+            Some(seed) => seed.apply(&postgres, "").await,
+            None => Ok(()),
+        }
     }
 }
 

@@ -48,6 +48,8 @@ pub struct StackOptions {
     pub jwks: Jwks,
     /// SQL for the platform's bare database, before the migrations.
     pub before_migrations: String,
+    /// Whether the migrations and the seed are applied.
+    pub migrate: bool,
     /// Whether the functions are served as on Supabase's shared domain: Zoom sends browsers back to [`SHARED_DOMAIN`] (a test
     /// takes that over to the stack's origin), and HTML arrives as text.
     pub on_shared_domain: bool,
@@ -65,6 +67,7 @@ impl Default for StackOptions {
             env: BTreeMap::new(),
             jwks: Jwks::Url,
             before_migrations: String::new(),
+            migrate: true,
             on_shared_domain: false,
             zoom: ZoomOptions::default(),
             output: Output::Keep,
@@ -189,7 +192,7 @@ impl Stack {
 
         let logs = Logs::new(options.output);
         let processes = Processes::new(logs.clone())?;
-        let postgres = Arc::new(Postgres::start(&processes, &options.before_migrations).await?);
+        let postgres = Arc::new(Postgres::start(&processes, &options.before_migrations, options.migrate).await?);
         let issuer = Arc::new(Issuer::new(&url, postgres.clone())?);
         let jwks = issuer.jwks();
         let zoom_app = zoom_app(if options.on_shared_domain { SHARED_DOMAIN } else { &url }, &url)?;

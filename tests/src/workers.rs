@@ -41,6 +41,14 @@ impl EdgeRuntime {
         })
     }
 
+    /// Its name, as in `EDGE_RUNTIME`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Workerd => "workerd",
+            Self::Deno => "deno",
+        }
+    }
+
     fn script(self) -> &'static str {
         match self {
             Self::Workerd => "edge/local-workers.mjs",

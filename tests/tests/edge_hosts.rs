@@ -18,7 +18,9 @@ use support::{new_session, Reply, User};
 
 /// What the browser hears where Zoom sends it.
 async fn come_back(stack: &Stack, user: &User, address: &str) -> Result<Reply> {
-    let address = address.strip_prefix(SHARED_DOMAIN).context("not on the shared domain")?;
+    let address = address
+        .strip_prefix(SHARED_DOMAIN)
+        .context("not on the shared domain")?;
     user.browse(&format!("{}{address}", stack.url())).await
 }
 
@@ -93,7 +95,8 @@ async fn the_clock_of_each_host_runs_zoom_sync() -> Result<()> {
     let meetings = stack.zoom().live_meetings();
     let titles: Vec<_> = meetings.iter().map(|meeting| meeting.topic.as_str()).collect();
     assert_eq!(titles, ["Renamed"]);
-    let ran = |line: &String| line.contains(r#""function":"zoom-sync""#) && line.contains(&format!(r#""kind":"{kind}""#));
+    let ran =
+        |line: &String| line.contains(r#""function":"zoom-sync""#) && line.contains(&format!(r#""kind":"{kind}""#));
     assert!(stack.logs().iter().any(ran), "{:#?}", stack.logs());
     stack.stop().await
 }

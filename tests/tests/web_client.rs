@@ -32,7 +32,7 @@ async fn the_checklist_holds_in_a_browser() -> Result<()> {
     })
     .await?;
 
-    let temporary = Path::new(env!("CARGO_TARGET_TMPDIR")).join("web-client");
+    let temporary = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("web-client-{}", stack.edge_runtime().name()));
     let screenshots = match std::env::var_os("UPDATE_SCREENSHOTS") {
         Some(_) => local_stack::repository().join("docs/screenshots"),
         None => temporary.clone(),

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every test, or those of one kind, and a summary.
 
-use std::fs;
+mod programs;
+
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,6 +17,9 @@ pub struct Args {
     /// Run the tests of one kind only.
     #[arg(long, value_enum)]
     only: Option<Kind>,
+    /// Run one file of tests only, such as `whole_path`; can be repeated.
+    #[arg(long)]
+    file: Vec<String>,
     /// Passed on to the test programs, such as the part of a test's name.
     #[arg(last = true)]
     test_args: Vec<String>,
@@ -25,24 +29,33 @@ pub struct Args {
 enum Kind {
     /// The crates' own tests, without a stack.
     Unit,
+    /// The tests of the JavaScript around the functions.
+    Edge,
     /// The database by itself: `tests/tests/db_*.rs`.
     Db,
-    /// The whole stack: every other file in `tests/tests`.
+    /// The whole stack, its functions on workerd as on Cloudflare: every other file in `tests/tests`.
     E2e,
+    /// The same tests of the whole stack, its functions on Deno as on Supabase.
+    Deno,
 }
 
 impl Kind {
+    const ALL: [Self; 5] = [Self::Unit, Self::Edge, Self::Db, Self::E2e, Self::Deno];
+
     fn name(self) -> &'static str {
         match self {
             Self::Unit => "unit",
+            Self::Edge => "edge",
             Self::Db => "db",
             Self::E2e => "e2e",
+            Self::Deno => "deno",
         }
     }
 }
 
+/// What became of the tests of one kind, or of a part of them.
 struct Outcome {
-    name: &'static str,
+    kind: Kind,
     passed: u32,
     failed: u32,
     succeeded: bool,
@@ -54,63 +67,71 @@ struct Outcome {
 /// # Errors
 /// If a test failed or could not be run.
 pub fn run(args: &Args) -> Result<()> {
+    let wanted = |kind: Kind| match args.only {
+        Some(only) => only == kind,
+        // A choice of tests by file or name is one among Cargo's.
+        None if kind == Kind::Unit => args.file.is_empty(),
+        None if kind == Kind::Edge => args.file.is_empty() && args.test_args.is_empty(),
+        None => true,
+    };
+    let begun = Instant::now();
     setup::run()?;
     build::everything(build::Host::Cloudflare)?;
-    let mut outcomes = Vec::new();
-    for kind in [Kind::Unit, Kind::Db, Kind::E2e] {
-        if args.only.is_none_or(|only| only == kind) {
-            outcomes.extend(run_kind(kind, &args.test_args)?);
-        }
+    if wanted(Kind::Deno) {
+        build::everything(build::Host::Supabase)?;
     }
-    // A choice of tests by name is Cargo's.
-    if args.only.is_none_or(|only| only == Kind::Unit) && args.test_args.is_empty() {
+    let mut outcomes = Vec::new();
+    if wanted(Kind::Unit) {
+        outcomes.push(run_unit(&args.test_args)?);
+    }
+    if wanted(Kind::Edge) {
         outcomes.push(run_edge()?);
     }
+    let of_the_stack: Vec<_> = [Kind::Db, Kind::E2e, Kind::Deno]
+        .into_iter()
+        .filter(|kind| wanted(*kind))
+        .collect();
+    if !of_the_stack.is_empty() {
+        outcomes.extend(programs::run(&of_the_stack, &args.file, &args.test_args)?);
+    }
     println!("\n{:<6}{:>8}{:>8}{:>9}", "tests", "passed", "failed", "seconds");
-    for outcome in &outcomes {
+    for kind in Kind::ALL {
+        let of_kind = || outcomes.iter().filter(|outcome| outcome.kind == kind);
+        if of_kind().next().is_none() {
+            continue;
+        }
         println!(
             "{:<6}{:>8}{:>8}{:>9.1}{}",
-            outcome.name,
-            outcome.passed,
-            outcome.failed,
-            outcome.elapsed.as_secs_f32(),
-            if outcome.succeeded { "" } else { "  FAILED" }
+            kind.name(),
+            of_kind().map(|outcome| outcome.passed).sum::<u32>(),
+            of_kind().map(|outcome| outcome.failed).sum::<u32>(),
+            of_kind().map(|outcome| outcome.elapsed).sum::<Duration>().as_secs_f32(),
+            if of_kind().all(|outcome| outcome.succeeded) {
+                ""
+            } else {
+                "  FAILED"
+            }
         );
     }
+    println!(
+        "\nAll of it, building included: {:.0} s.",
+        begun.elapsed().as_secs_f32()
+    );
     if outcomes.iter().any(|outcome| !outcome.succeeded) {
         bail!("not all tests passed");
     }
     Ok(())
 }
 
-/// `None` where there are no tests of this kind.
-fn run_kind(kind: Kind, test_args: &[String]) -> Result<Option<Outcome>> {
+fn run_unit(test_args: &[String]) -> Result<Outcome> {
     let mut command = Command::new(env!("CARGO"));
     command
         .current_dir(local_stack::repository())
-        .args(["test", "--no-fail-fast"]);
-    if kind == Kind::Unit {
-        command.args(["--workspace", "--lib", "--bins"]);
-    } else {
-        let files = test_files(kind)?;
-        if files.is_empty() {
-            return Ok(None);
-        }
-        command.args(["--package", "video-sessions-tests"]);
-        for file in files {
-            command.args(["--test", &file]);
-        }
-    }
-    command.arg("--").args(test_args);
-    // "test result: ok. 3 passed; 0 failed; …"
-    let counts = |line: &str| {
-        let counts = line.strip_prefix("test result: ")?;
-        Some((count(counts, " passed"), count(counts, " failed")))
-    };
-    run_program(kind.name(), &mut command, counts).map(Some)
+        .args(["test", "--no-fail-fast", "--workspace", "--lib", "--bins", "--"])
+        .args(test_args);
+    run_and_show(Kind::Unit, &mut command, counts)
 }
 
-/// The tests of the JavaScript around the functions.
 fn run_edge() -> Result<Outcome> {
     let mut command = Command::new("node");
     command.current_dir(local_stack::repository()).args([
@@ -124,16 +145,12 @@ fn run_edge() -> Result<Outcome> {
         let (passed, failed) = (number("# pass "), number("# fail "));
         (passed.is_some() || failed.is_some()).then(|| (passed.unwrap_or(0), failed.unwrap_or(0)))
     };
-    run_program("edge", &mut command, counts)
+    run_and_show(Kind::Edge, &mut command, counts)
 }
 
-/// Runs tests and shows what they print. `counts` finds the passed and failed ones in a line.
-fn run_program(
-    name: &'static str,
-    command: &mut Command,
-    counts: impl Fn(&str) -> Option<(u32, u32)>,
-) -> Result<Outcome> {
-    println!("\n== {name} tests");
+/// Runs tests and shows what they print, as they print it. `counts` finds the passed and failed ones in a line.
+fn run_and_show(kind: Kind, command: &mut Command, counts: impl Fn(&str) -> Option<(u32, u32)>) -> Result<Outcome> {
+    println!("\n== {} tests", kind.name());
     let begun = Instant::now();
     let mut child = command
         .stdin(Stdio::null())
@@ -150,7 +167,7 @@ fn run_program(
         }
     }
     Ok(Outcome {
-        name,
+        kind,
         passed,
         failed,
         succeeded: child.wait()?.success(),
@@ -158,25 +175,24 @@ fn run_program(
     })
 }
 
-/// The number that stands before `word`.
-fn count(text: &str, word: &str) -> u32 {
-    text.split(word)
-        .next()
-        .and_then(|before| before.rsplit(' ').next())
-        .and_then(|number| number.parse().ok())
-        .unwrap_or(0)
+/// The passed and failed tests in the last line of a Rust test program: `test result: ok. 3 passed; 0 failed; …`.
+fn counts(line: &str) -> Option<(u32, u32)> {
+    let counts = line.strip_prefix("test result: ")?;
+    let before = |word| {
+        let number = counts.split(word).next()?.rsplit(' ').next()?;
+        number.parse().ok()
+    };
+    Some((before(" passed")?, before(" failed")?))
 }
 
-/// The test programs of a kind, in the order of their names.
-fn test_files(kind: Kind) -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(local_stack::repository().join("tests/tests"))? {
-        let path = entry?.path();
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        if path.extension().is_some_and(|e| e == "rs") && name.starts_with("db_") == (kind == Kind::Db) {
-            names.push(name);
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_has_the_counts() {
+        let line = "test result: FAILED. 18 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 5.36s";
+        assert_eq!(counts(line), Some((18, 2)));
+        assert_eq!(counts("test result_is_read ... ok"), None);
     }
-    names.sort();
-    Ok(names)
 }

@@ -7,7 +7,9 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use local_stack::{SignedIn, Stack};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{json, Value};
+use uuid::Uuid;
 
+pub mod catalog;
 pub mod connection;
 pub mod db;
 pub mod drift;
@@ -199,4 +201,17 @@ pub fn new_session(changes: Value) -> Value {
 /// An instant that many hours from now, in whole seconds.
 pub fn in_hours(hours: i64) -> DateTime<Utc> {
     (Utc::now() + TimeDelta::hours(hours)).trunc_subsecs(0)
+}
+
+/// The seeds that a test of random histories runs with: its own, which are the same every time, or those that the variable
+/// `MODEL_SEEDS` names, in which `fresh` draws one: `MODEL_SEEDS=7,8` or `MODEL_SEEDS=fresh,fresh,fresh`.
+pub fn seeds(own: &[u64]) -> Result<Vec<u64>> {
+    let Ok(named) = std::env::var("MODEL_SEEDS") else {
+        return Ok(own.to_vec());
+    };
+    let seed = |name: &str| match name {
+        "fresh" => Ok(Uuid::new_v4().as_u64_pair().0 >> 32),
+        number => number.parse().with_context(|| format!("MODEL_SEEDS: {number:?}")),
+    };
+    named.split(',').map(|name| seed(name.trim())).collect()
 }
