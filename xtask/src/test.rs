@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every test, or those of one kind, and a summary.
 
+mod previous_release;
 mod programs;
 
 use std::io::{BufRead, BufReader};
@@ -37,10 +38,12 @@ enum Kind {
     E2e,
     /// The same tests of the whole stack, its functions on Deno as on Supabase.
     Deno,
+    /// The previous release and its own tests, on the database as it is now.
+    Upgrade,
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [Self::Unit, Self::Edge, Self::Db, Self::E2e, Self::Deno];
+    const ALL: [Self; 6] = [Self::Unit, Self::Edge, Self::Db, Self::E2e, Self::Deno, Self::Upgrade];
 
     fn name(self) -> &'static str {
         match self {
@@ -49,6 +52,7 @@ impl Kind {
             Self::Db => "db",
             Self::E2e => "e2e",
             Self::Deno => "deno",
+            Self::Upgrade => "upgrade",
         }
     }
 }
@@ -71,7 +75,7 @@ pub fn run(args: &Args) -> Result<()> {
         Some(only) => only == kind,
         // A choice of tests by file or name is one among Cargo's.
         None if kind == Kind::Unit => args.file.is_empty(),
-        None if kind == Kind::Edge => args.file.is_empty() && args.test_args.is_empty(),
+        None if matches!(kind, Kind::Edge | Kind::Upgrade) => args.file.is_empty() && args.test_args.is_empty(),
         None => true,
     };
     let begun = Instant::now();
@@ -94,14 +98,17 @@ pub fn run(args: &Args) -> Result<()> {
     if !of_the_stack.is_empty() {
         outcomes.extend(programs::run(&of_the_stack, &args.file, &args.test_args)?);
     }
-    println!("\n{:<6}{:>8}{:>8}{:>9}", "tests", "passed", "failed", "seconds");
+    if wanted(Kind::Upgrade) {
+        outcomes.push(previous_release::run(&args.test_args)?);
+    }
+    println!("\n{:<8}{:>8}{:>8}{:>9}", "tests", "passed", "failed", "seconds");
     for kind in Kind::ALL {
         let of_kind = || outcomes.iter().filter(|outcome| outcome.kind == kind);
         if of_kind().next().is_none() {
             continue;
         }
         println!(
-            "{:<6}{:>8}{:>8}{:>9.1}{}",
+            "{:<8}{:>8}{:>8}{:>9.1}{}",
             kind.name(),
             of_kind().map(|outcome| outcome.passed).sum::<u32>(),
             of_kind().map(|outcome| outcome.failed).sum::<u32>(),

@@ -97,7 +97,7 @@ fn runtime(kind: Kind) -> Option<EdgeRuntime> {
     match kind {
         Kind::E2e => Some(EdgeRuntime::Workerd),
         Kind::Deno => Some(EdgeRuntime::Deno),
-        Kind::Unit | Kind::Edge | Kind::Db => None,
+        Kind::Unit | Kind::Edge | Kind::Db | Kind::Upgrade => None,
     }
 }
 

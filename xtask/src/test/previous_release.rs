@@ -1,0 +1,122 @@
+//! Upgrades: the previous release, as it was built then, on the database as it is now. While functions are being deployed, and
+//! where a deployment is taken back, that is what runs.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{bail, Context, Result};
+
+use super::{counts, run_and_show, Kind, Outcome};
+use crate::build::target_dir;
+use crate::setup::step;
+
+/// Names the commit that the previous release was built from.
+const COMMIT_FILE: &str = "supabase/previous-release";
+
+/// The tests of that release that have to pass: what its functions, its web client and its apps do.
+const TESTS: [&str; 6] = [
+    "whole_path",
+    "bad_input",
+    "drift_idempotency",
+    "drift_start",
+    "token_refresh",
+    "outbound_calls",
+];
+
+/// Builds the previous release, puts our migrations and seed in place of its own, and runs its tests.
+///
+/// # Errors
+/// If it is not in this clone's history, or cannot be built.
+pub fn run(test_args: &[String]) -> Result<Outcome> {
+    let repository = local_stack::repository();
+    let commit = fs::read_to_string(repository.join(COMMIT_FILE)).context(COMMIT_FILE)?;
+    let commit = commit.trim();
+    let root = target_dir().join("previous-release").join(commit);
+    if !root.join("Cargo.toml").is_file() {
+        step(
+            &format!("Taking the previous release, {commit:.10}, from the history"),
+            || take(commit, &root),
+        )?;
+    }
+    for name in ["migrations", "seed.sql"] {
+        replace(
+            &root.join("supabase").join(name),
+            &repository.join("supabase").join(name),
+        )?;
+    }
+    let mut build = cargo(&root);
+    build.args(["xtask", "build"]);
+    println!("Building the previous release…");
+    if !build.status().context("running cargo")?.success() {
+        bail!("the previous release does not build");
+    }
+    let mut test = cargo(&root);
+    test.args(["test", "--no-fail-fast", "--package", "video-sessions-tests"])
+        .args(TESTS.iter().flat_map(|file| ["--test", file]))
+        .arg("--")
+        .args(test_args);
+    run_and_show(Kind::Upgrade, &mut test, counts)
+}
+
+/// Puts the files of a commit into a new folder.
+fn take(commit: &str, root: &Path) -> Result<()> {
+    let repository = local_stack::repository();
+    let unfinished = root.with_extension("unfinished");
+    let _ = fs::remove_dir_all(&unfinished);
+    fs::create_dir_all(&unfinished)?;
+    let archive = unfinished.with_extension("tar");
+    let taken = Command::new("git")
+        .args(["archive", "--format=tar", "--output"])
+        .arg(&archive)
+        .arg(commit)
+        .current_dir(repository)
+        .output()
+        .context("running git")?;
+    if !taken.status.success() {
+        bail!(
+            "git does not have the commit that {COMMIT_FILE} names: `git fetch --unshallow`, if this clone is shallow\n{}",
+            String::from_utf8_lossy(&taken.stderr).trim_end()
+        );
+    }
+    let unpacked = Command::new("tar")
+        .arg("-xf")
+        .arg(&archive)
+        .arg("-C")
+        .arg(&unfinished)
+        .status()?;
+    if !unpacked.success() {
+        bail!("tar: {unpacked}");
+    }
+    fs::remove_file(archive)?;
+    // The npm packages that are installed here already, if they are the same.
+    let lock = |root: &Path| fs::read(root.join("package-lock.json"));
+    if lock(&unfinished)? == lock(repository)? {
+        symlink(repository.join("node_modules"), unfinished.join("node_modules"))?;
+    }
+    fs::rename(unfinished, root).context("the previous release's folder")
+}
+
+/// Puts a link to `ours` in place of what is at `theirs`.
+fn replace(theirs: &PathBuf, ours: &Path) -> Result<()> {
+    if fs::symlink_metadata(theirs)?.is_dir() {
+        fs::remove_dir_all(theirs)?;
+    } else {
+        fs::remove_file(theirs)?;
+    }
+    symlink(ours, theirs).with_context(|| theirs.display().to_string())
+}
+
+/// Cargo in the previous release's folder, as if nobody had set anything for this one.
+fn cargo(root: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command
+        .current_dir(root)
+        .env("CARGO_TARGET_DIR", root.join("target"))
+        .stdin(Stdio::null());
+    for name in ["EDGE_RUNTIME", "SUPABASE_URL", "SUPABASE_DB_URL"] {
+        command.env_remove(name);
+    }
+    command
+}
