@@ -40,8 +40,9 @@ group by n.nspname, c.relname
 order by n.nspname, c.relname";
 
 /// Lets time pass: moves every instant in `public` and `private`, those in JSON too, into the past. No trigger takes notice.
-/// `admin` is a connection of the superuser's that is used for nothing after this.
-pub(crate) async fn let_time_pass(mut admin: Client, by: TimeDelta) -> Result<()> {
+/// `admin` is a connection of the superuser's that is used for nothing after this. `elsewhere` is called when all of it is about
+/// to be seen, and no row that it moves can be written meanwhile.
+pub(crate) async fn let_time_pass(mut admin: Client, by: TimeDelta, elsewhere: impl FnOnce()) -> Result<()> {
     ensure!(
         by >= TimeDelta::zero() && by.subsec_nanos() == 0,
         "time passes forward, by whole seconds"
@@ -59,6 +60,7 @@ pub(crate) async fn let_time_pass(mut admin: Client, by: TimeDelta) -> Result<()
             .await
             .with_context(|| statement.clone())?;
     }
+    elsewhere();
     Ok(transaction.commit().await?)
 }
 

@@ -379,9 +379,8 @@ impl Stack {
     /// ago after it. Sign-ins stay as they are.
     pub async fn travel(&self, by: TimeDelta) -> Result<()> {
         let local = self.local();
-        database::let_time_pass(local.postgres.connect("supabase_admin").await?, by).await?;
-        local.zoom.travel(by);
-        Ok(())
+        let admin = local.postgres.connect("supabase_admin").await?;
+        database::let_time_pass(admin, by, || local.zoom.travel(by)).await
     }
 
     /// Every row of every table in `public` and `private` as text, for a search for what must not be there.
