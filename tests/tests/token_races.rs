@@ -356,12 +356,20 @@ fn disconnecting_takes_the_tokens_away_whatever_zoom_says() -> Result<()> {
         let logged = stack.logs().len();
         stack.zoom().clear_calls();
         host.disconnect().await?;
-        assert_eq!(zoom_calls(stack), ["revoke 400"], "there is nothing left to revoke");
+        let calls = ["revoke 400", "token_refresh 400"];
+        assert_eq!(zoom_calls(stack), calls, "there is nothing left to revoke");
         assert!(!stack
             .logs()
             .split_off(logged)
             .iter()
             .any(|line| line.contains("revocation_failed")));
+        // An access token can die before its hour is over, and the grant live on.
+        let host = Host::connected(stack).await?;
+        host.let_zoom_refuse_the_access_token(stack)?;
+        stack.zoom().clear_calls();
+        host.disconnect().await?;
+        assert_eq!(zoom_calls(stack), ["revoke 400", "token_refresh 200", "revoke 200"]);
+        assert_eq!(host.live_tokens(stack).len(), 0);
         // Twice is no mistake.
         stack.zoom().clear_calls();
         host.disconnect().await?;

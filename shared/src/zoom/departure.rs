@@ -32,7 +32,7 @@ pub struct Departure {
 /// As [`Database::rpc`]; the departure stays for `zoom-sync` then.
 pub async fn finish(zoom: &Zoom<'_>, db: &Database, departure: &Departure) -> Result<(), Error> {
     let revoked = revoke(zoom, departure).await;
-    if !matches!(revoked, Ok(Revocation::Done)) {
+    if matches!(revoked, Ok(Revocation::Failed) | Err(_)) {
         call::log(&json!({
             "event": "revocation_failed", "request_id": zoom.holder(), "user_id": departure.user_id,
             "code": revoked.err().map(|error| error.code()),
@@ -47,12 +47,15 @@ pub async fn finish(zoom: &Zoom<'_>, db: &Database, departure: &Departure) -> Re
     Ok(())
 }
 
-/// Revokes the grant by its access token, which is refreshed for that if it has run out.
+/// Revokes the grant by its access token, which is refreshed for that if it has run out, or died before its time.
 async fn revoke(zoom: &Zoom<'_>, departure: &Departure) -> Result<Revocation, Error> {
     let keys = &zoom.app().sealing_keys;
     if departure.fresh {
         let token = keys.open(access_token_place(departure.user_id), &departure.access_token)?;
-        return Ok(zoom.revoke(&token).await);
+        let revoked = zoom.revoke(&token).await;
+        if revoked != Revocation::DeadToken {
+            return Ok(revoked);
+        }
     }
     let refresh_token = keys.open(refresh_token_place(departure.user_id), &departure.refresh_token)?;
     Ok(match zoom.refresh(&refresh_token).await {

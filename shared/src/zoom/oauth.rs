@@ -35,8 +35,10 @@ pub fn verifier_place(user_id: Uuid) -> Place {
 /// What revoking a token came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Revocation {
-    /// Zoom has revoked it, or says that there is nothing left to revoke.
+    /// Zoom has revoked the grant.
     Done,
+    /// Zoom takes the token for none any more. Its grant may live on.
+    DeadToken,
     /// Zoom could not be understood; worth another try.
     Failed,
 }
@@ -77,7 +79,8 @@ impl Zoom<'_> {
     }
 
     /// Spends a refresh token for new tokens. Only its one holder may: under the lease in [`super::connection`], or
-    /// after a disconnect took the token out of everybody else's reach.
+    /// after a disconnect took the token out of everybody else's reach. A refresh that is on its way at that moment is not
+    /// waited for: Zoom refuses one of the two, and the other revokes what it is given.
     pub async fn refresh(&self, refresh_token: &Secret<String>) -> TokenVerdict {
         let reply = self
             .post(
@@ -96,8 +99,9 @@ impl Zoom<'_> {
     pub async fn revoke(&self, access_token: &Secret<String>) -> Revocation {
         let reply = self.post("revoke", "revoke", &[("token", access_token.expose())]).await;
         match reply {
+            Ok(reply) if reply.status == 200 => Revocation::Done,
             // A 4xx that is not about us says that the token is none any more.
-            Ok(reply) if reply.status == 200 || is_dead_token(&reply) => Revocation::Done,
+            Ok(reply) if is_dead_token(&reply) => Revocation::DeadToken,
             _ => Revocation::Failed,
         }
     }
