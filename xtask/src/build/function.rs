@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use clap::ValueEnum;
 use wasm_bindgen_cli_support::Bindgen;
 
@@ -198,7 +198,7 @@ impl Function {
             .collect();
         self.isolate(work, &entries)?;
 
-        let glue = fs::read_to_string(self.factory())?;
+        let mut glue = fs::read_to_string(self.factory())?;
         let unused: Vec<_> = output
             .wasm()
             .exports
@@ -208,16 +208,28 @@ impl Function {
             .collect();
         let module = output.wasm_mut();
         unused.into_iter().for_each(|export| module.exports.delete(export));
+        for (number, import) in module.imports.iter_mut().enumerate() {
+            rename(&mut glue, " ", &mut import.name, number)?;
+        }
+        for (number, export) in module.exports.iter_mut().enumerate() {
+            rename(&mut glue, "wasm.", &mut export.name, number)?;
+        }
+        fs::write(self.factory(), glue)?;
         fs::write(work.join("glue_bg.wasm"), module.emit_wasm()).context("glue_bg.wasm")
     }
 
     /// The glue keeps one instance in its module's variables: makes a function of it that gives a new glue each time.
     fn isolate(&self, work: &Path, entries: &[&str]) -> Result<()> {
         let glue = work.join("glue.js");
-        // Without these lines the bundler sees which classes nobody uses.
+        // Without these lines, and told that a registry does nothing by itself, the bundler sees which classes nobody uses.
         let text = fs::read_to_string(&glue)?;
         let lines = text.lines().filter(|line| !line.starts_with("if (Symbol.dispose) "));
-        fs::write(&glue, lines.collect::<Vec<_>>().join("\n"))?;
+        let text = lines.collect::<Vec<_>>().join("\n");
+        let text = text.replace(
+            " new FinalizationRegistry(",
+            " /* @__PURE__ */ new FinalizationRegistry(",
+        );
+        fs::write(&glue, text)?;
         let entry = work.join("entry.js");
         fs::write(
             &entry,
@@ -303,6 +315,28 @@ impl Function {
     }
 }
 
+/// Gives what the module and its glue both know a name of a letter or two, the one of this number: wasm-bindgen's end in hashes,
+/// which do not compress. In the glue the name stands after `before`.
+fn rename(glue: &mut String, before: &str, name: &mut String, number: usize) -> Result<()> {
+    const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    let digits = std::iter::successors(Some(number), |rest| Some(rest / LETTERS.len()).filter(|rest| *rest > 0));
+    let short: String = digits.map(|rest| char::from(LETTERS[rest % LETTERS.len()])).collect();
+    let long = format!("{before}{name}");
+    let (mut renamed, mut found) = (String::with_capacity(glue.len()), false);
+    let mut rest = glue.as_str();
+    while let Some((text, after)) = rest.split_once(&long) {
+        let is_whole = !after.starts_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '$'));
+        found |= is_whole;
+        renamed.extend([text, before, if is_whole { &short } else { name }]);
+        rest = after;
+    }
+    ensure!(found, "the glue does not have {name}");
+    renamed.push_str(rest);
+    *glue = renamed;
+    *name = short;
+    Ok(())
+}
+
 /// Inputs and outputs: a build of another branch, copied over this one's, is noticed.
 fn stamp_text(inputs: Inputs, outputs: &[PathBuf]) -> Result<String> {
     let mut hash = Inputs::default();
@@ -321,4 +355,19 @@ fn is_as_stamped(stamp: &Path, inputs: Inputs, outputs: &[PathBuf]) -> Result<bo
 
 fn write_stamp(stamp: &Path, inputs: Inputs, outputs: &[PathBuf]) -> Result<()> {
     fs::write(stamp, stamp_text(inputs, outputs)?).context("remembering what was built")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rename;
+
+    #[test]
+    fn a_short_name_takes_the_place_of_the_whole_name_only() {
+        let mut glue = "wasm.go(); wasm.go_on(wasm.go); go();".to_owned();
+        let mut name = "go".to_owned();
+        rename(&mut glue, "wasm.", &mut name, 53).unwrap();
+        assert_eq!(glue, "wasm.bb(); wasm.go_on(wasm.bb); go();");
+        assert_eq!(name, "bb");
+        assert!(rename(&mut glue, "wasm.", &mut "stop".to_owned(), 0).is_err());
+    }
 }
