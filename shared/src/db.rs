@@ -103,7 +103,7 @@ impl Database {
 }
 
 fn read<T: DeserializeOwned>(function: &str, answer: Value) -> Result<T, Error> {
-    T::deserialize(json::untag(answer, "outcome")).map_err(|_| unexpected(function))
+    json::read(json::untag(answer, "outcome")).ok_or_else(|| unexpected(function))
 }
 
 fn unexpected(function: &str) -> Error {

@@ -3,9 +3,9 @@
 //! See <https://developers.zoom.us/docs/api/meetings/events/>.
 
 use chrono::{DateTime, Utc};
-use serde::{de::DeserializeOwned, Deserialize, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use shared::zoom::api::MeetingId;
+use shared::{json, zoom::api::MeetingId};
 
 /// The last millisecond of the year 9999: nothing happens later.
 const LATEST_EVENT_MS: i64 = 253_402_300_799_999;
@@ -111,11 +111,11 @@ impl Envelope {
         }
         Some(match self.event.as_str() {
             "endpoint.url_validation" => {
-                let UrlValidation { plain_token } = read(self.payload)?;
+                let UrlValidation { plain_token } = json::read(self.payload)?;
                 Event::UrlValidation { plain_token }
             }
             "meeting.started" | "meeting.ended" | "meeting.updated" | "meeting.deleted" => {
-                let MeetingEvent { object: meeting } = read(self.payload)?;
+                let MeetingEvent { object: meeting } = json::read(self.payload)?;
                 Event::Change(Change::Meeting {
                     meeting_id: meeting.id,
                     topic: meeting.topic.map(|topic| topic.replace('\0', "")),
@@ -126,7 +126,7 @@ impl Envelope {
                 })
             }
             "app_deauthorized" => {
-                let payload: Deauthorization = read(self.payload)?;
+                let payload: Deauthorization = json::read(self.payload)?;
                 Event::Change(Change::Deauthorization {
                     zoom_user_id: payload.user_id,
                     zoom_account_id: payload.account_id,
@@ -138,10 +138,6 @@ impl Envelope {
     }
 }
 
-fn read<T: DeserializeOwned>(payload: Value) -> Option<T> {
-    serde_json::from_value(payload).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -150,7 +146,7 @@ mod tests {
     use super::*;
 
     fn event(body: &serde_json::Value) -> Option<Event> {
-        serde_json::from_value::<Envelope>(body.clone()).ok()?.into_event()
+        json::read::<Envelope>(body.clone())?.into_event()
     }
 
     #[test]
@@ -230,7 +226,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_body_panics(body in ".{0,300}") {
-            if let Ok(envelope) = serde_json::from_str::<Envelope>(&body) {
+            if let Some(envelope) = json::parse::<Envelope>(body.as_bytes()) {
                 let _ = envelope.into_event();
             }
         }

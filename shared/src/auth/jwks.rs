@@ -56,16 +56,14 @@ impl VerifyingKey {
 impl Jwks {
     /// Parses `{"keys": […]}` or a bare array of keys.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        let mut document: Value = json::parse(text)?;
+        let mut document: Value = serde_json::from_slice(text).ok()?;
         if let Some(keys) = document.get_mut("keys") {
             document = keys.take();
         }
         let Value::Array(keys) = document else {
             return None;
         };
-        let keys = keys
-            .into_iter()
-            .filter_map(|key| RawJwk::deserialize(key).ok()?.into_key());
+        let keys = keys.into_iter().filter_map(|key| json::read::<RawJwk>(key)?.into_key());
         Some(Self(keys.collect()))
     }
 

@@ -96,7 +96,7 @@ pub enum TokenClaim {
 /// Those of the deserializer, and for anything that is no claim.
 pub fn token_claim<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TokenClaim, D::Error> {
     let claim = json::untag(Value::deserialize(deserializer)?, "state");
-    TokenClaim::deserialize(claim).map_err(serde::de::Error::custom)
+    json::read(claim).ok_or_else(|| serde::de::Error::custom("not a token claim"))
 }
 
 /// An access token that the database holds for fresh.
