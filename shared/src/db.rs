@@ -16,6 +16,7 @@ use crate::{
     call::Timings,
     config::Supabase,
     error::Error,
+    exchange::exchange,
     json,
     time::{self, millis_since, now},
 };
@@ -75,26 +76,23 @@ impl Database {
 
     async fn call(&self, function: &'static str, arguments: &Value) -> Result<Value, Error> {
         let start = now();
-        let answer = time::with_deadline(DEADLINE, async {
-            let answer = self.client.rpc(function, arguments.to_string()).execute().await?;
-            Ok::<_, reqwest::Error>((answer.status(), answer.bytes().await?))
-        });
-        let answer = answer.await;
+        let request = self.client.rpc(function, arguments.to_string()).build();
+        let reply = exchange(request, DEADLINE).await;
         self.timings.add_db(millis_since(start));
-        let (status, body) = match answer {
-            Ok(Ok(answer)) => answer,
+        let reply = match reply {
+            Ok(Ok(reply)) => reply,
             Ok(Err(_)) => return Err(unavailable(function, "no answer")),
             Err(_) => return Err(unavailable(function, "no answer in time")),
         };
-        let answer: Option<Value> = json::parse(&body);
-        if status.is_success() {
+        let answer: Option<Value> = serde_json::from_slice(&reply.body).ok();
+        if (200..300).contains(&reply.status) {
             return answer.ok_or_else(|| unexpected(function));
         }
         // Only PostgREST's code is logged: its message can quote arguments.
         let code = answer
             .and_then(|body| body.get("code")?.as_str().map(str::to_owned))
             .unwrap_or_default();
-        if is_passing(status.as_u16(), &code) {
+        if is_passing(reply.status, &code) {
             return Err(unavailable(function, &code));
         }
         log_failure(function, &code);

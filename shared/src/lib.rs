@@ -11,6 +11,7 @@
 //! | [`json`] | JSON text |
 //! | [`input`] | request bodies, parsed field by field into values that cannot be invalid |
 //! | [`error`] | every way a function can say no, with its status, code and sentence |
+//! | [`exchange`] | one request to somebody else and the whole answer |
 //! | [`seal`] | tokens at rest |
 //! | [`db`] | PostgREST |
 //! | [`zoom`] | Zoom: OAuth, the API, and the life of a host's connection |
@@ -25,6 +26,7 @@ pub mod db;
 #[cfg(target_arch = "wasm32")]
 pub mod edge;
 pub mod error;
+pub mod exchange;
 pub mod hash;
 pub mod input;
 pub mod json;

@@ -14,6 +14,7 @@ use std::{
 
 use base64::{engine::general_purpose::URL_SAFE_NO_PAD, Engine};
 use chrono::{DateTime, TimeDelta, Utc};
+use reqwest::RequestBuilder;
 use serde::Deserialize;
 use serde_json::Value;
 use subtle::ConstantTimeEq;
@@ -22,6 +23,7 @@ use uuid::Uuid;
 use crate::{
     config::{Config, JwksSource, SecretKeys},
     error::Error,
+    exchange::{exchange, Reply},
     json, time,
 };
 use jwks::{Jwks, VerifyingKey};
@@ -123,11 +125,11 @@ impl UserVerifier {
 }
 
 async fn fetch_keys(url: &str, client: &reqwest::Client) -> Result<Jwks, Error> {
-    let fetched = time::with_deadline(AUTH_SERVER_DEADLINE, async {
-        let answer = client.get(url).send().await.ok()?.error_for_status().ok()?;
-        Jwks::parse(&answer.bytes().await.ok()?)
-    });
-    fetched.await.ok().flatten().ok_or(Error::ServiceUnavailable)
+    let reply = ask(client.get(url)).await?;
+    match reply.status {
+        ..400 => Jwks::parse(&reply.body).ok_or(Error::ServiceUnavailable),
+        _ => Err(Error::ServiceUnavailable),
+    }
 }
 
 /// Asks the project's auth server whose token this is.
@@ -137,25 +139,27 @@ async fn ask_auth_server(token: &str, config: &Config, client: &reqwest::Client)
         id: Uuid,
         aud: String,
     }
-    let asked = time::with_deadline(AUTH_SERVER_DEADLINE, async {
-        let answer = client
-            .get(format!("{}/auth/v1/user", config.supabase.url))
-            .header("apikey", config.supabase.secret_keys.own().expose())
-            .bearer_auth(token)
-            .send()
-            .await
-            .ok()?;
-        if answer.status().is_client_error() {
-            return Some(Err(Error::Unauthorized));
-        }
-        let user: Answer = json::parse(&answer.error_for_status().ok()?.bytes().await.ok()?)?;
-        Some(if user.aud == "authenticated" {
-            Ok(User { id: user.id })
-        } else {
-            Err(Error::Unauthorized)
-        })
-    });
-    asked.await.ok().flatten().unwrap_or(Err(Error::ServiceUnavailable))
+    let request = client
+        .get(format!("{}/auth/v1/user", config.supabase.url))
+        .header("apikey", config.supabase.secret_keys.own().expose())
+        .bearer_auth(token);
+    let reply = ask(request).await?;
+    match reply.status {
+        ..400 => match json::parse(&reply.body) {
+            Some(Answer { id, aud }) if aud == "authenticated" => Ok(User { id }),
+            Some(_) => Err(Error::Unauthorized),
+            None => Err(Error::ServiceUnavailable),
+        },
+        400..500 => Err(Error::Unauthorized),
+        _ => Err(Error::ServiceUnavailable),
+    }
+}
+
+async fn ask(request: RequestBuilder) -> Result<Reply, Error> {
+    match exchange(request, AUTH_SERVER_DEADLINE).await {
+        Ok(Ok(reply)) => Ok(reply),
+        _ => Err(Error::ServiceUnavailable),
+    }
 }
 
 /// A token taken apart; nothing in it is to be believed before the signature is checked.

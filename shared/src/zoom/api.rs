@@ -11,9 +11,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{json, Map, Value};
 use uuid::Uuid;
 
-use super::{limits::RateLimit, NoReply, Reply, Zoom};
+use super::{limits::RateLimit, NoReply, Zoom};
 use crate::{
     error::{seconds_until, Error},
+    exchange::Reply,
     json,
     secret::Secret,
     time::now,

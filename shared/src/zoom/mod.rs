@@ -24,10 +24,8 @@ pub mod reseal;
 pub mod scopes;
 pub mod verdict;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http::HeaderMap;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -35,7 +33,8 @@ use crate::{
     call::{self, Timings},
     config::ZoomApp,
     db::Database,
-    time::{self, millis_since, now},
+    exchange::{exchange, Reply},
+    time::{millis_since, now},
 };
 
 /// How long one call to Zoom may take. Zoom itself answers within a few seconds or not at all.
@@ -51,17 +50,6 @@ pub struct Zoom<'a> {
     /// Names this request as the holder of a refresh lease.
     holder: Uuid,
     timings: Arc<Timings>,
-}
-
-/// What came back from Zoom, undecided.
-#[derive(Debug, Clone)]
-pub struct Reply {
-    /// The HTTP status.
-    pub status: u16,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The body. It can hold tokens and start URLs: it is never logged.
-    pub body: Bytes,
 }
 
 /// No complete answer came: the connection failed or the time was over. Zoom may or may not have acted.
@@ -99,13 +87,12 @@ impl<'a> Zoom<'a> {
     /// Sends a request once. `what` is for the log.
     async fn send(&self, what: &'static str, request: reqwest::RequestBuilder) -> Result<Reply, NoReply> {
         let start = now();
-        let reply = time::with_deadline(DEADLINE, read(request.send())).await;
+        let reply = match exchange(request, DEADLINE).await {
+            Ok(Ok(reply)) if reply.body.len() <= MAX_ANSWER_BYTES => Ok(reply),
+            _ => Err(NoReply),
+        };
         let millis = millis_since(start);
         self.timings.add_zoom(millis);
-        let reply = match reply {
-            Ok(reply) => reply,
-            Err(time::DeadlineExceeded) => Err(NoReply),
-        };
         let (status, tracking_id) = match &reply {
             Ok(reply) => (Some(reply.status), reply.headers.get("x-zm-trackingid")),
             Err(NoReply) => (None, None),
@@ -116,15 +103,4 @@ impl<'a> Zoom<'a> {
         }));
         reply
     }
-}
-
-async fn read(answer: impl Future<Output = Result<reqwest::Response, reqwest::Error>>) -> Result<Reply, NoReply> {
-    let answer = answer.await.map_err(|_| NoReply)?;
-    let status = answer.status().as_u16();
-    let headers = answer.headers().clone();
-    let body = answer.bytes().await.map_err(|_| NoReply)?;
-    if body.len() > MAX_ANSWER_BYTES {
-        return Err(NoReply);
-    }
-    Ok(Reply { status, headers, body })
 }

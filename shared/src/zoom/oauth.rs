@@ -9,9 +9,9 @@ use uuid::Uuid;
 
 use super::{
     verdict::{judge, TokenVerdict},
-    NoReply, Reply, Zoom,
+    NoReply, Zoom,
 };
-use crate::{error::Error, hash::sha256_hex, seal::Place, secret::Secret, time::now};
+use crate::{error::Error, exchange::Reply, hash::sha256_hex, seal::Place, secret::Secret, time::now};
 
 /// SHA-256 as base64url: the PKCE code challenge of a verifier (RFC 7636).
 pub fn code_challenge(verifier: &str) -> String {

@@ -8,8 +8,8 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use super::{limits::RateLimit, NoReply, Reply};
-use crate::{error::seconds_until, json, secret::Secret};
+use super::{limits::RateLimit, NoReply};
+use crate::{error::seconds_until, exchange::Reply, json, secret::Secret};
 
 /// Tokens as Zoom hands them out.
 #[derive(Debug, Clone, Deserialize)]
