@@ -143,7 +143,7 @@ fn compile(functions: &[&Function]) -> Result<()> {
         .current_dir(local_stack::repository())
         .args(["build", "--release", "--locked", "--target", TARGET])
         .arg("--config")
-        .arg(format!("target.{TARGET}.rustflags={:?}", rust_flags()))
+        .arg(format!("target.{TARGET}.rustflags={:?}", rust_flags()?))
         .arg("--target-dir")
         .arg(target_dir())
         .stdin(Stdio::null());
@@ -157,7 +157,7 @@ fn compile(functions: &[&Function]) -> Result<()> {
 }
 
 /// The compact variants of the ciphers, which run once or twice a request; and no path of this machine in the module.
-fn rust_flags() -> Vec<String> {
+fn rust_flags() -> Result<Vec<String>> {
     let mut flags = Vec::new();
     for cfg in ["aes_backend", "sha2_backend"] {
         flags.push(format!("--cfg={cfg}=\"soft\""));
@@ -168,7 +168,25 @@ fn rust_flags() -> Vec<String> {
         let sources = Path::new(&cargo_home).join("registry/src");
         flags.push(format!("--remap-path-prefix={}=", sources.display()));
     }
-    flags
+    // The standard library's sources, where they are installed, by the name that its compiled parts already have for them.
+    let sysroot = rustc(&["--print", "sysroot"])?;
+    let sources = Path::new(sysroot.trim()).join("lib/rustlib/src/rust");
+    if let Some(commit) = rustc(&["-vV"])?
+        .lines()
+        .find_map(|line| line.strip_prefix("commit-hash: "))
+    {
+        flags.push(format!("--remap-path-prefix={}=/rustc/{commit}", sources.display()));
+    }
+    Ok(flags)
+}
+
+/// What the compiler says about itself.
+fn rustc(arguments: &[&str]) -> Result<String> {
+    let output = Command::new("rustc")
+        .args(arguments)
+        .output()
+        .context("running rustc")?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Does the work for each, with as many at a time as there are processors.
@@ -193,9 +211,8 @@ fn in_parallel(functions: &[&Function], work: impl Fn(&Function) -> Result<()> +
 /// A hash of what every function's module is made from.
 fn common_inputs() -> Result<String> {
     let root = local_stack::repository();
-    let rustc = Command::new("rustc").arg("-vV").output().context("running rustc")?;
     let mut inputs = Inputs::default();
-    inputs.text(&String::from_utf8_lossy(&rustc.stdout));
+    inputs.text(&rustc(&["-vV"])?);
     // This program's own way of building.
     inputs.text(include_str!("build.rs"));
     inputs.text(include_str!("build/function.rs"));
