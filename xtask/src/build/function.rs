@@ -30,11 +30,14 @@ const WASM_FEATURES: [&str; 7] = [
     "--enable-sign-ext",
 ];
 
-/// What makes the module small once it is compressed. Inlining and common subexpressions make it smaller only before that.
-const SHRINKING: [&str; 5] = [
+/// What makes the module small once it is compressed. What is skipped makes it smaller only before that.
+const SHRINKING: [&str; 8] = [
     "-Oz",
     "--skip-pass=inlining-optimizing",
     "--skip-pass=local-cse",
+    "--skip-pass=memory-packing",
+    "--skip-pass=merge-similar-functions",
+    "--skip-pass=simplify-locals",
     "--strip-producers",
     "--strip-target-features",
 ];
