@@ -102,6 +102,7 @@ pub struct Call<'a> {
     users: &'a UserVerifier,
     timings: Arc<Timings>,
     caller: Mutex<Value>,
+    code: Mutex<&'static str>,
     parts: Parts,
     body: Bytes,
 }
@@ -192,6 +193,11 @@ impl Call<'_> {
     pub fn set_caller(&self, caller: Value) {
         *self.caller.lock().unwrap_or_else(PoisonError::into_inner) = caller;
     }
+
+    /// Says in the log line how it ended, where an answer that is no error has more than one meaning.
+    pub fn set_code(&self, code: &'static str) {
+        *self.code.lock().unwrap_or_else(PoisonError::into_inner) = code;
+    }
 }
 
 /// Decodes `application/x-www-form-urlencoded` pairs; what is not UTF-8 after decoding is replaced.
@@ -244,6 +250,7 @@ pub async fn serve(
     let id = random::bytes().map_or(Uuid::nil(), |bytes| uuid::Builder::from_random_bytes(bytes).into_uuid());
     let timings = Arc::new(Timings::default());
     let mut caller = json!({"kind": "anonymous"});
+    let mut code = "ok";
     let origin = parts.headers.get(header::ORIGIN).cloned();
     let method = parts.method.clone();
 
@@ -260,11 +267,13 @@ pub async fn serve(
                     users: &app.users,
                     timings: Arc::clone(&timings),
                     caller: Mutex::new(caller.clone()),
+                    code: Mutex::new(code),
                     parts,
                     body,
                 };
                 let outcome = handler(&call).await;
                 caller = call.caller.into_inner().unwrap_or_else(PoisonError::into_inner);
+                code = call.code.into_inner().unwrap_or_else(PoisonError::into_inner);
                 outcome
             }
             Err(error) => Err(error),
@@ -277,7 +286,7 @@ pub async fn serve(
 
     let mut line = json!({
         "event": "request", "function": endpoint.name, "request_id": id, "method": method.as_str(), "caller": caller,
-        "code": outcome.as_ref().map_or_else(Error::code, |_| "ok"), "total_ms": millis_since(start),
+        "code": outcome.as_ref().map_or_else(Error::code, |_| code), "total_ms": millis_since(start),
     });
     if let Some(line) = line.as_object_mut() {
         for (name, millis) in timings.all() {

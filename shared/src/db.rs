@@ -28,6 +28,7 @@ const COMMIT_RETRIES_MS: [u64; 6] = [200, 500, 1_000, 2_000, 4_000, 8_000];
 /// The database as the service role sees it.
 pub struct Database {
     client: Postgrest,
+    request_id: Uuid,
     timings: Arc<Timings>,
 }
 
@@ -42,7 +43,11 @@ impl Database {
         if key.starts_with("eyJ") {
             client = client.insert_header("authorization", format!("Bearer {key}"));
         }
-        Self { client, timings }
+        Self {
+            client,
+            request_id,
+            timings,
+        }
     }
 
     /// Runs one step.
@@ -51,7 +56,7 @@ impl Database {
     /// [`Error::ServiceUnavailable`] when the database did not answer in ten seconds or is overloaded: the step may or
     /// may not have happened. [`Error::Internal`] when it refused the call, which is a fault of ours and is logged.
     pub async fn rpc<T: DeserializeOwned>(&self, function: &'static str, arguments: &Value) -> Result<T, Error> {
-        read(function, self.call(function, arguments).await?)
+        self.read(function, self.call(function, arguments).await?)
     }
 
     /// Runs a step that must not be lost, because it saves what nobody could fetch again. Whatever goes wrong, it is retried
@@ -61,7 +66,7 @@ impl Database {
     /// # Errors
     /// As [`Database::rpc`], after the last attempt.
     pub async fn commit<T: DeserializeOwned>(&self, function: &'static str, arguments: &Value) -> Result<T, Error> {
-        read(function, self.call_until_done(function, arguments).await?)
+        self.read(function, self.call_until_done(function, arguments).await?)
     }
 
     async fn call_until_done(&self, function: &'static str, arguments: &Value) -> Result<Value, Error> {
@@ -81,32 +86,43 @@ impl Database {
         self.timings.add_db(millis_since(start));
         let reply = match reply {
             Ok(Ok(reply)) => reply,
-            Ok(Err(_)) => return Err(unavailable(function, "no answer")),
-            Err(_) => return Err(unavailable(function, "no answer in time")),
+            Ok(Err(_)) => return Err(self.unavailable(function, "no answer")),
+            Err(_) => return Err(self.unavailable(function, "no answer in time")),
         };
         let answer: Option<Value> = serde_json::from_slice(&reply.body).ok();
         if (200..300).contains(&reply.status) {
-            return answer.ok_or_else(|| unexpected(function));
+            return answer.ok_or_else(|| self.unexpected(function));
         }
         // Only PostgREST's code is logged: its message can quote arguments.
         let code = answer
             .and_then(|body| body.get("code")?.as_str().map(str::to_owned))
             .unwrap_or_default();
         if is_passing(reply.status, &code) {
-            return Err(unavailable(function, &code));
+            return Err(self.unavailable(function, &code));
         }
-        log_failure(function, &code);
+        self.log_failure(function, &code);
         Err(Error::Internal("the database refused the call"))
     }
-}
 
-fn read<T: DeserializeOwned>(function: &str, answer: Value) -> Result<T, Error> {
-    json::read(json::untag(answer, "outcome")).ok_or_else(|| unexpected(function))
-}
+    fn read<T: DeserializeOwned>(&self, function: &str, answer: Value) -> Result<T, Error> {
+        json::read(json::untag(answer, "outcome")).ok_or_else(|| self.unexpected(function))
+    }
 
-fn unexpected(function: &str) -> Error {
-    log_failure(function, "unexpected answer");
-    Error::Internal("the database gave an unexpected answer")
+    fn unexpected(&self, function: &str) -> Error {
+        self.log_failure(function, "unexpected answer");
+        Error::Internal("the database gave an unexpected answer")
+    }
+
+    fn unavailable(&self, function: &str, reason: &str) -> Error {
+        self.log_failure(function, reason);
+        Error::ServiceUnavailable
+    }
+
+    fn log_failure(&self, function: &str, reason: &str) {
+        crate::call::log(&json!({
+            "event": "database_failure", "request_id": self.request_id, "step": function, "reason": reason,
+        }));
+    }
 }
 
 /// Whether the same call may succeed later: overload, lost connections, deadlocks and serialization failures.
@@ -116,15 +132,6 @@ fn is_passing(status: u16, code: &str) -> bool {
         || matches!(code, "PGRST000" | "PGRST001" | "PGRST002" | "PGRST003" | "55P03")
         || status >= 500 && code.is_empty()
         || status == StatusCode::TOO_MANY_REQUESTS.as_u16()
-}
-
-fn unavailable(function: &str, reason: &str) -> Error {
-    log_failure(function, reason);
-    Error::ServiceUnavailable
-}
-
-fn log_failure(function: &str, reason: &str) {
-    crate::call::log(&json!({"event": "database_failure", "step": function, "reason": reason}));
 }
 
 #[cfg(test)]

@@ -73,6 +73,9 @@ pub async fn handle(call: &Call<'_>) -> Result<Answer, Error> {
         call::log(&json!({"event": "connect_failed", "request_id": call.id, "code": error.code(), "detail": detail}));
         Outcome::ServerError
     });
+    if outcome != Outcome::Success {
+        call.set_code(outcome.code());
+    }
     page::return_to_app(call.config, outcome)
 }
 
