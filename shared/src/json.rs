@@ -23,8 +23,8 @@ pub fn read<T: DeserializeOwned>(value: Value) -> Option<T> {
     T::deserialize(Json(value)).ok()
 }
 
-/// Reads types from JSON as `serde_json` does, except that a list of an object's values is not that object; and says nothing about why it cannot: nobody reads that, and what would write it
-/// is a tenth of the wasm.
+/// Reads types from JSON as `serde_json` does, with two differences: a list of an object's values is not that object, and an
+/// error does not say what is wrong, since nobody would read what takes kilobytes to write.
 struct Json(Value);
 
 /// The JSON has another form.
