@@ -4,6 +4,9 @@
 import { makeGlue } from "function-glue";
 import { makeFunction } from "./functions-core.mjs";
 
+// Where this exists the glue takes its methods, and passes our `fetch` by.
+if ("ServiceWorkerGlobalScope" in globalThis) throw new Error("this host is not Deno");
+
 /** The function, made of its compiled WebAssembly. */
 export default (module) =>
   makeFunction(FUNCTION_NAME, module, (WebAssembly, console) => makeGlue(WebAssembly, console, fetchOnce));
@@ -13,6 +16,8 @@ export default (module) =>
  * answer comes, also one that was acted on: a meeting would be made twice, a refresh token used twice. It cannot send again
  * what streams; a stream that it made of bytes itself it takes for these bytes, hence the transformation that changes
  * nothing. Without a body there are only requests that may be repeated: reading, and deleting.
+ *
+ * What streams goes out without a `content-length`.
  */
 function fetchOnce(request) {
   if (!request.body) return fetch(request);

@@ -79,8 +79,6 @@ pub(crate) struct Parts {
     pub(crate) postgrest_port: u16,
     /// Where the edge functions may go besides this origin.
     pub(crate) zoom: Option<Authority>,
-    /// Whether a function's HTML is served as plain text, as Supabase's shared domain does.
-    pub(crate) html_becomes_text: bool,
     pub(crate) logs: Logs,
     pub(crate) output: Output,
 }
@@ -358,17 +356,9 @@ async fn functions(State(shared): State<Arc<Shared>>, request: Request) -> Respo
             "This stack was started without worker processes, or all of them were killed.",
         );
     };
-    let mut answer = forward(&shared, request, worker, None)
+    forward(&shared, request, worker, None)
         .await
-        .unwrap_or_else(|error| bad_gateway(&error));
-    if shared.parts.html_becomes_text {
-        let html = answer.headers().get(header::CONTENT_TYPE);
-        if html.is_some_and(|value| value.as_bytes().starts_with(b"text/html")) {
-            let text = HeaderValue::from_static("text/plain; charset=utf-8");
-            answer.headers_mut().insert(header::CONTENT_TYPE, text);
-        }
-    }
-    answer
+        .unwrap_or_else(|error| bad_gateway(&error))
 }
 
 fn bad_gateway(error: &anyhow::Error) -> Response {

@@ -31,7 +31,7 @@ use crate::zoom::{Endpoint, Grant, SecretKind, ZoomApp, ZoomOptions, ZoomSimulat
 /// The password of the seeded users and of those that [`Stack::create_user`] makes.
 pub const DEMO_PASSWORD: &str = "demo-password";
 
-/// The origin of the functions of a stack that is [on the shared domain](StackOptions::on_shared_domain).
+/// Supabase's domain for the functions of a project, which serves HTML as text.
 pub const SHARED_DOMAIN: &str = "https://project.supabase.co";
 
 /// How a stack is started.
@@ -50,8 +50,7 @@ pub struct StackOptions {
     pub before_migrations: String,
     /// Whether the migrations and the seed are applied.
     pub migrate: bool,
-    /// Whether the functions are served as on Supabase's shared domain: Zoom sends browsers back to [`SHARED_DOMAIN`] (a test
-    /// takes that over to the stack's origin), and HTML arrives as text.
+    /// Whether Zoom sends browsers back to [`SHARED_DOMAIN`]: a test takes that over to the stack's origin.
     pub on_shared_domain: bool,
     /// How the Zoom simulator is set up. By default it holds its events back, so that a test's count of calls is exact.
     pub zoom: ZoomOptions,
@@ -215,7 +214,6 @@ impl Stack {
             issuer: issuer.clone(),
             postgrest_port,
             zoom: Some(zoom_authority),
-            html_becomes_text: options.on_shared_domain,
             logs,
             output: options.output,
         };
@@ -430,16 +428,20 @@ impl Stack {
         self.local().processes.logs().lines()
     }
 
-    /// Fails if a secret is in a log line, or in an answer to the wrong one. Every stack makes this check when it ends; a
-    /// test whose stack ends with its process has to ask for it.
-    pub fn check_leaks(&self) -> Result<()> {
+    /// Fails if a secret is in a log line, or in an answer to the wrong one; and if a function has crashed. Every stack makes
+    /// this check when it ends; a test whose stack ends with its process has to ask for it.
+    pub fn check(&self) -> Result<()> {
         let leaks = self.local.as_ref().map(Local::leaks).transpose();
         let leaks = leaks.context("the leak check could not be made")?.unwrap_or_default();
         ensure!(leaks.is_empty(), "secrets have leaked:\n  {}", leaks.join("\n  "));
+        let logs = self.local.as_ref().map(|local| local.processes.logs().lines());
+        let mut logs = logs.unwrap_or_default();
+        logs.retain(|line| line.contains(r#"{"event":"crashed""#));
+        ensure!(logs.is_empty(), "functions have crashed:\n  {}", logs.join("\n  "));
         Ok(())
     }
 
-    /// Ends everything and waits for it; fails if a secret has leaked. Dropping the stack does the same.
+    /// Ends everything and waits for it; fails as [`Stack::check`] does. Dropping the stack does the same.
     pub async fn stop(self) -> Result<()> {
         tokio::task::spawn_blocking(move || drop(self)).await?;
         Ok(())
@@ -447,13 +449,13 @@ impl Stack {
 }
 
 impl Drop for Stack {
-    /// Every test ends with the leak check: a secret in a log line, or in an answer to the wrong one, fails it.
+    /// Every test ends with [the check](Stack::check).
     fn drop(&mut self) {
         if std::thread::panicking() {
             return;
         }
-        if let Err(leaks) = self.check_leaks() {
-            panic!("{leaks:#}");
+        if let Err(failure) = self.check() {
+            panic!("{failure:#}");
         }
     }
 }

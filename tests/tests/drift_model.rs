@@ -519,6 +519,7 @@ async fn whatever_happens_sessions_and_meetings_stay_together() -> Result<()> {
             "seed {seed}: {HOSTS} histories of {ROUNDS} steps: {live} live sessions, each with its meeting; {runs} runs of zoom-sync \
              in the end"
         ));
+        ensure!(2 * live > HOSTS, "these histories say little");
     }
-    scene.check_leaks()
+    scene.check()
 }

@@ -186,6 +186,13 @@ fn rustc(arguments: &[&str]) -> Result<String> {
         .args(arguments)
         .output()
         .context("running rustc")?;
+    if !output.status.success() {
+        bail!(
+            "rustc {}: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
-use local_stack::{Output, Stack, StackOptions, DEMO_PASSWORD};
+use local_stack::{EdgeRuntime, Output, Stack, StackOptions, DEMO_PASSWORD};
 use tokio::signal::unix::{signal, SignalKind};
 
 use crate::{build, setup, status};
@@ -29,7 +29,10 @@ pub fn run(args: &Args) -> Result<()> {
     let mut note = status::Note::take()?;
     check_port(args.port)?;
     setup::run()?;
-    build::everything(build::Host::Cloudflare)?;
+    build::everything(match EdgeRuntime::from_env()? {
+        EdgeRuntime::Workerd => build::Host::Cloudflare,
+        EdgeRuntime::Deno => build::Host::Supabase,
+    })?;
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
         println!("Starting the database, PostgREST, the functions and the Zoom simulator…");

@@ -15,10 +15,10 @@ use crate::{build, setup};
 /// What `cargo xtask test` takes.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Run the tests of one kind only.
+    /// Run the tests of one kind only; without this, those of unit, edge, db and e2e. CI runs all six.
     #[arg(long, value_enum)]
     only: Option<Kind>,
-    /// Run one file of tests only, such as `whole_path`; can be repeated.
+    /// Of db, e2e and deno run one file only, such as `whole_path`; can be repeated.
     #[arg(long)]
     file: Vec<String>,
     /// Passed on to the test programs, such as the part of a test's name.
@@ -43,8 +43,6 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [Self::Unit, Self::Edge, Self::Db, Self::E2e, Self::Deno, Self::Upgrade];
-
     fn name(self) -> &'static str {
         match self {
             Self::Unit => "unit",
@@ -60,6 +58,8 @@ impl Kind {
 /// What became of the tests of one kind, or of a part of them.
 struct Outcome {
     kind: Kind,
+    /// Of the program that ran them.
+    name: String,
     passed: u32,
     failed: u32,
     succeeded: bool,
@@ -69,57 +69,30 @@ struct Outcome {
 /// Sets up what is missing, builds the functions, runs the tests.
 ///
 /// # Errors
-/// If a test failed or could not be run.
+/// If a test failed or could not be run, or none was run.
 pub fn run(args: &Args) -> Result<()> {
-    let wanted = |kind: Kind| match args.only {
-        Some(only) => only == kind,
-        // A choice of tests by file or name is one among Cargo's.
-        None if kind == Kind::Unit => args.file.is_empty(),
-        None if matches!(kind, Kind::Edge | Kind::Upgrade) => args.file.is_empty() && args.test_args.is_empty(),
-        None => true,
-    };
     let begun = Instant::now();
+    let kinds = kinds(args)?;
     setup::run()?;
     build::everything(build::Host::Cloudflare)?;
-    if wanted(Kind::Deno) {
+    if kinds.contains(&Kind::Deno) {
         build::everything(build::Host::Supabase)?;
     }
     let mut outcomes = Vec::new();
-    if wanted(Kind::Unit) {
-        outcomes.push(run_unit(&args.test_args)?);
+    for kind in kinds {
+        let ran = match kind {
+            Kind::Unit => run_unit(&args.test_args).map(|outcome| vec![outcome]),
+            Kind::Edge => run_edge().map(|outcome| vec![outcome]),
+            Kind::Db | Kind::E2e | Kind::Deno => programs::run(kind, &args.file, &args.test_args),
+            Kind::Upgrade => previous_release::run(&args.test_args).map(|outcome| vec![outcome]),
+        };
+        // What has run so far is told all the same.
+        outcomes.extend(ran.unwrap_or_else(|error| {
+            println!("\nerror: {error:#}");
+            vec![Outcome::not_run(kind)]
+        }));
     }
-    if wanted(Kind::Edge) {
-        outcomes.push(run_edge()?);
-    }
-    let of_the_stack: Vec<_> = [Kind::Db, Kind::E2e, Kind::Deno]
-        .into_iter()
-        .filter(|kind| wanted(*kind))
-        .collect();
-    if !of_the_stack.is_empty() {
-        outcomes.extend(programs::run(&of_the_stack, &args.file, &args.test_args)?);
-    }
-    if wanted(Kind::Upgrade) {
-        outcomes.push(previous_release::run(&args.test_args)?);
-    }
-    println!("\n{:<8}{:>8}{:>8}{:>9}", "tests", "passed", "failed", "seconds");
-    for kind in Kind::ALL {
-        let of_kind = || outcomes.iter().filter(|outcome| outcome.kind == kind);
-        if of_kind().next().is_none() {
-            continue;
-        }
-        println!(
-            "{:<8}{:>8}{:>8}{:>9.1}{}",
-            kind.name(),
-            of_kind().map(|outcome| outcome.passed).sum::<u32>(),
-            of_kind().map(|outcome| outcome.failed).sum::<u32>(),
-            of_kind().map(|outcome| outcome.elapsed).sum::<Duration>().as_secs_f32(),
-            if of_kind().all(|outcome| outcome.succeeded) {
-                ""
-            } else {
-                "  FAILED"
-            }
-        );
-    }
+    summarize(&outcomes);
     println!(
         "\nAll of it, building included: {:.0} s.",
         begun.elapsed().as_secs_f32()
@@ -127,7 +100,67 @@ pub fn run(args: &Args) -> Result<()> {
     if outcomes.iter().any(|outcome| !outcome.succeeded) {
         bail!("not all tests passed");
     }
+    if outcomes.iter().all(|outcome| outcome.passed == 0) {
+        bail!("no test was run: there is none by this name");
+    }
     Ok(())
+}
+
+/// What is to be run, in this order.
+fn kinds(args: &Args) -> Result<Vec<Kind>> {
+    let has_files = |kind| matches!(kind, Kind::Db | Kind::E2e | Kind::Deno);
+    if let Some(only) = args.only {
+        if !args.file.is_empty() && !has_files(only) {
+            bail!(
+                "--file chooses among the tests of db, e2e and deno, not of {}",
+                only.name()
+            );
+        }
+        return Ok(vec![only]);
+    }
+    let mut kinds = vec![Kind::Unit, Kind::Edge, Kind::Db, Kind::E2e];
+    // A choice of tests by file or name is one among Rust's.
+    kinds.retain(|kind| args.test_args.is_empty() || *kind != Kind::Edge);
+    kinds.retain(|kind| args.file.is_empty() || has_files(*kind));
+    Ok(kinds)
+}
+
+impl Outcome {
+    fn not_run(kind: Kind) -> Self {
+        Self {
+            kind,
+            name: kind.name().to_owned(),
+            passed: 0,
+            failed: 0,
+            succeeded: false,
+            elapsed: Duration::ZERO,
+        }
+    }
+}
+
+fn summarize(outcomes: &[Outcome]) {
+    println!("\n{:<8}{:>8}{:>8}{:>9}", "tests", "passed", "failed", "seconds");
+    for of_kind in outcomes.chunk_by(|one, next| one.kind == next.kind) {
+        println!(
+            "{:<8}{:>8}{:>8}{:>9.1}{}",
+            of_kind[0].kind.name(),
+            of_kind.iter().map(|outcome| outcome.passed).sum::<u32>(),
+            of_kind.iter().map(|outcome| outcome.failed).sum::<u32>(),
+            of_kind
+                .iter()
+                .map(|outcome| outcome.elapsed)
+                .sum::<Duration>()
+                .as_secs_f32(),
+            if of_kind.iter().all(|outcome| outcome.succeeded) {
+                ""
+            } else {
+                "  FAILED"
+            }
+        );
+    }
+    for outcome in outcomes.iter().filter(|outcome| !outcome.succeeded) {
+        println!("FAILED: {}", outcome.name);
+    }
 }
 
 fn run_unit(test_args: &[String]) -> Result<Outcome> {
@@ -175,6 +208,7 @@ fn run_and_show(kind: Kind, command: &mut Command, counts: impl Fn(&str) -> Opti
     }
     Ok(Outcome {
         kind,
+        name: kind.name().to_owned(),
         passed,
         failed,
         succeeded: child.wait()?.success(),

@@ -45,7 +45,7 @@ pub fn on_shared_stack(options: StackOptions, test: impl AsyncFnOnce(&'static St
         stack.zoom().discard_events();
         stack.gateway().withdraw_all();
         test(stack).await?;
-        stack.check_leaks()
+        stack.check()
     })
 }
 

@@ -30,7 +30,7 @@ pub fn on_shared_stack(test: impl AsyncFnOnce(&'static Stack) -> Result<()>) -> 
         let _turn = TURN.lock().await;
         let stack = STACK.get_or_try_init(|| Stack::start_local(options())).await?;
         test(stack).await?;
-        stack.check_leaks()
+        stack.check()
     })
 }
 

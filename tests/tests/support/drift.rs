@@ -96,7 +96,7 @@ pub fn on_shared_scene(options: StackOptions, test: impl AsyncFnOnce(&'static Sc
         scene.gateway().withdraw_all();
         scene.zoom().discard_events();
         test(scene).await?;
-        scene.check_leaks()
+        scene.check()
     })
 }
 

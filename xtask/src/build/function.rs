@@ -206,12 +206,18 @@ impl Function {
             .wasm()
             .exports
             .iter()
-            .filter(|export| !glue.contains(&format!("wasm.{}", export.name)))
+            .filter(|export| places(&glue, &format!("wasm.{}", export.name)).next().is_none())
             .map(|export| export.id())
             .collect();
         let module = output.wasm_mut();
         unused.into_iter().for_each(|export| module.exports.delete(export));
         for (number, import) in module.imports.iter_mut().enumerate() {
+            // Any other name could stand elsewhere in the glue.
+            ensure!(
+                import.name.starts_with("__wb"),
+                "{} is no import of wasm-bindgen's",
+                import.name
+            );
             rename(&mut glue, " ", &mut import.name, number)?;
         }
         for (number, export) in module.exports.iter_mut().enumerate() {
@@ -228,10 +234,12 @@ impl Function {
         let text = fs::read_to_string(&glue)?;
         let lines = text.lines().filter(|line| !line.starts_with("if (Symbol.dispose) "));
         let text = lines.collect::<Vec<_>>().join("\n");
-        let text = text.replace(
-            " new FinalizationRegistry(",
-            " /* @__PURE__ */ new FinalizationRegistry(",
+        const REGISTRY: &str = " new FinalizationRegistry(";
+        ensure!(
+            text.contains(REGISTRY),
+            "wasm-bindgen writes its registries in another way"
         );
+        let text = text.replace(REGISTRY, " /* @__PURE__ */ new FinalizationRegistry(");
         fs::write(&glue, text)?;
         let entry = work.join("entry.js");
         fs::write(
@@ -325,19 +333,21 @@ fn rename(glue: &mut String, before: &str, name: &mut String, number: usize) -> 
     let digits = std::iter::successors(Some(number), |rest| Some(rest / LETTERS.len()).filter(|rest| *rest > 0));
     let short: String = digits.map(|rest| char::from(LETTERS[rest % LETTERS.len()])).collect();
     let long = format!("{before}{name}");
-    let (mut renamed, mut found) = (String::with_capacity(glue.len()), false);
-    let mut rest = glue.as_str();
-    while let Some((text, after)) = rest.split_once(&long) {
-        let is_whole = !after.starts_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '$'));
-        found |= is_whole;
-        renamed.extend([text, before, if is_whole { &short } else { name }]);
-        rest = after;
+    let found: Vec<usize> = places(glue, &long).collect();
+    ensure!(!found.is_empty(), "the glue does not have {name}");
+    for place in found.into_iter().rev() {
+        glue.replace_range(place..place + long.len(), &format!("{before}{short}"));
     }
-    ensure!(found, "the glue does not have {name}");
-    renamed.push_str(rest);
-    *glue = renamed;
     *name = short;
     Ok(())
+}
+
+/// Where a name stands in the glue, and does not only begin another.
+fn places<'g>(glue: &'g str, name: &'g str) -> impl Iterator<Item = usize> + 'g {
+    let is_whole = |after: &str| !after.starts_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '$'));
+    let all = glue.match_indices(name);
+    all.map(|(place, _)| place)
+        .filter(move |place| is_whole(&glue[place + name.len()..]))
 }
 
 /// Inputs and outputs: a build of another branch, copied over this one's, is noticed.

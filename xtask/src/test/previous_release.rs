@@ -1,9 +1,9 @@
-//! Upgrades: the previous release, as it was built then, on the database as it is now. While functions are being deployed, and
-//! where a deployment is taken back, that is what runs.
+//! Upgrades: the functions of the previous release on the database as it is now. While functions are being deployed, and where a
+//! deployment is taken back, that is what runs.
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{bail, Context, Result};
@@ -15,7 +15,7 @@ use crate::setup::step;
 /// Names the commit that the previous release was built from.
 const COMMIT_FILE: &str = "supabase/previous-release";
 
-/// The tests of that release that have to pass: what its functions do, and what apps do beside them.
+/// Those of that release's own tests that have to pass: what its functions do, and what apps do beside them.
 const TESTS: [&str; 6] = [
     "whole_path",
     "bad_input",
@@ -46,6 +46,7 @@ pub fn run(test_args: &[String]) -> Result<Outcome> {
             &repository.join("supabase").join(name),
         )?;
     }
+    link_packages(&root)?;
     let mut build = cargo(&root);
     build.args(["xtask", "build"]);
     println!("Building the previous release…");
@@ -90,25 +91,37 @@ fn take(commit: &str, root: &Path) -> Result<()> {
         bail!("tar: {unpacked}");
     }
     fs::remove_file(archive)?;
-    // The npm packages that are installed here already, if they are the same.
-    let lock = |root: &Path| fs::read(root.join("package-lock.json"));
-    if lock(&unfinished)? == lock(repository)? {
-        symlink(repository.join("node_modules"), unfinished.join("node_modules"))?;
-    }
     fs::rename(unfinished, root).context("the previous release's folder")
 }
 
-/// Puts a link to `ours` in place of what is at `theirs`.
-fn replace(theirs: &PathBuf, ours: &Path) -> Result<()> {
-    if fs::symlink_metadata(theirs)?.is_dir() {
-        fs::remove_dir_all(theirs)?;
-    } else {
-        fs::remove_file(theirs)?;
+/// Lends it the npm packages that are installed here, as long as they are the same. If they are not, it installs its own.
+fn link_packages(root: &Path) -> Result<()> {
+    let repository = local_stack::repository();
+    let (ours, theirs) = (repository.join("node_modules"), root.join("node_modules"));
+    if theirs.is_symlink() {
+        // Installing would go through it.
+        fs::remove_file(&theirs)?;
     }
-    symlink(ours, theirs).with_context(|| theirs.display().to_string())
+    let lock = |root: &Path| fs::read(root.join("package-lock.json"));
+    if lock(root)? == lock(repository)? && !theirs.exists() {
+        symlink(ours, &theirs).with_context(|| theirs.display().to_string())?;
+    }
+    Ok(())
 }
 
-/// Cargo in the previous release's folder, as if nobody had set anything for this one.
+/// Puts a link to `ours` in place of what is at `theirs`.
+fn replace(theirs: &Path, ours: &Path) -> Result<()> {
+    let removed = match fs::symlink_metadata(theirs) {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(theirs),
+        Ok(_) => fs::remove_file(theirs),
+        Err(_) => Ok(()),
+    };
+    removed
+        .and_then(|()| symlink(ours, theirs))
+        .with_context(|| theirs.display().to_string())
+}
+
+/// Cargo in the previous release's folder, without what was set for the tests of this one.
 fn cargo(root: &Path) -> Command {
     let mut command = Command::new(env!("CARGO"));
     command
