@@ -799,6 +799,68 @@ mod due {
         })
     }
 
+    /// A run refreshes so many and no more: those whose refresh fails, and that are due again at once, must not be all of them.
+    #[test]
+    fn those_that_fail_let_the_others_pass() -> Result<()> {
+        on_shared_stack(async |stack| {
+            let mut worlds = Vec::new();
+            for days in [80, 70, 60, 50, 40] {
+                let (world, _) = World::connected(stack).await?;
+                worlds.push((world, format!("interval '{days} days'")));
+            }
+            let idle = async |place: usize| {
+                let (world, ago) = &worlds[place];
+                world
+                    .set(&format!(
+                        "refreshed_at = now() - {ago}, used_at = now() - {ago}, access_token_expires_at = now() - {ago},
+                         expires_at = now() + interval '90 days' - {ago}"
+                    ))
+                    .await
+            };
+            for place in 0..worlds.len() {
+                idle(place).await?;
+            }
+            let order = async || -> Result<Vec<usize>> {
+                let ids = due(&worlds[0].0).await?;
+                let place = |id| worlds.iter().position(|(world, _)| json!(world.host.id) == id);
+                Ok(ids.into_iter().filter_map(place).collect())
+            };
+            let fail = async |place: usize, seconds: u32| -> Result<()> {
+                let (world, _) = &worlds[place];
+                let holder = Uuid::new_v4();
+                assert_eq!(world.claim(json!({"holder": holder})).await?["state"], "refresh");
+                let verdict = json!({"verdict": "cooldown", "reason": "unavailable", "cooldown_seconds": seconds});
+                assert_eq!(world.fail(holder, world.version().await?, verdict).await?, "recorded");
+                Ok(())
+            };
+            assert_eq!(order().await?, [0, 1, 2, 3, 4], "whoever lapses first goes first");
+            fail(0, 0).await?;
+            assert_eq!(order().await?, [1, 2, 3, 4, 0]);
+            fail(1, 30).await?;
+            assert_eq!(order().await?, [2, 3, 4, 0], "the cool-down comes first");
+            worlds[1].0.set("cooldown_until = now()").await?;
+            assert_eq!(order().await?, [2, 3, 4, 0, 1]);
+            // The third's refresh was begun, and nobody knows how it ended.
+            worlds[2].0.claim(json!({})).await?;
+            worlds[2].0.set("lease_until = now()").await?;
+            assert_eq!(order().await?, [3, 4, 0, 1, 2]);
+            // They take turns.
+            fail(0, 0).await?;
+            assert_eq!(order().await?, [3, 4, 1, 2, 0]);
+
+            // What has failed is forgotten with new tokens, and with a new connection.
+            let (first, third) = (&worlds[0].0, &worlds[2].0);
+            let saved = first.commit(Uuid::new_v4(), first.version().await?, &tokens()).await?;
+            assert_eq!(saved["outcome"], "saved");
+            connect(&third.service, third.host.id).await?;
+            assert_eq!(order().await?, [3, 4, 1]);
+            idle(0).await?;
+            idle(2).await?;
+            assert_eq!(order().await?, [0, 2, 3, 4, 1]);
+            Ok(())
+        })
+    }
+
     #[test]
     fn a_token_in_use_is_refreshed_as_it_runs_out() -> Result<()> {
         on_shared_stack(async |stack| {

@@ -123,6 +123,10 @@ mod created {
             for (changes, field) in [
                 (json!({"timezone": "pst"}), "timezone"),
                 (json!({"timezone": "Etc/UTC"}), "timezone"),
+                (
+                    json!({"scheduled_start": in_hours(0) - chrono::TimeDelta::minutes(6)}),
+                    "scheduled_start",
+                ),
                 (json!({"participant_ids": [Uuid::new_v4()]}), "participant_ids"),
                 (
                     json!({"participant_ids": [client.id, Uuid::new_v4()]}),

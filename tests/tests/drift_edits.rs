@@ -9,7 +9,7 @@ use chrono::{NaiveDate, TimeDelta, Utc};
 use local_stack::zoom::{Answer, DeliveryPlan, Endpoint, Fault, RecordedCall, Rules};
 use local_stack::{Jwks, StackOptions};
 use serde_json::{json, Value};
-use support::connection::Host;
+use support::connection::{until, Host};
 use support::drift::{
     assert_in_step, connected_host, connected_hosts, create, delete, edit, for_all, meeting_of, on_shared_scene, open,
     read, settle, show, sync, text, Scene, MOST_RUNS,
@@ -467,6 +467,7 @@ fn an_outage_of_zoom_gives_nothing_up() -> Result<()> {
                 .zoom()
                 .order(Fault::at(endpoint).answering(Answer::bad_gateway()).lasting())?;
         }
+        take_calls(scene);
         // A run each minute for an hour and a half.
         for _ in 0..90 {
             sync(scene).await?.ok()?;
@@ -543,6 +544,43 @@ fn a_disconnect_tells_zoom_first() -> Result<()> {
 }
 
 /// With a Zoom that refuses, the disconnect does not wait; what it could not tell Zoom waits for the host to come back.
+/// What somebody else is telling Zoom just then, is told before the tokens go.
+#[test]
+fn a_disconnect_waits_for_changes_that_are_being_sent() -> Result<()> {
+    on_shared_scene(options(), async |scene| {
+        let host = connected_host(scene).await?;
+        let (renamed, cancelled) = (create(&host, json!({})).await?, create(&host, json!({})).await?);
+        edit(&host, &renamed, json!({"title": "Renamed"})).await?;
+        edit(&host, &cancelled, json!({"status": "cancelled"})).await?;
+        // zoom-sync has claimed both, and hangs at the first.
+        let update = Fault::at(Endpoint::UpdateMeeting).of(&host.zoom_email).hanging();
+        let fault = scene.zoom().order(update)?;
+        let claims = || {
+            let requests = scene.gateway().requests().into_iter();
+            requests
+                .filter(|request| request.path.ends_with("outbox_claim"))
+                .count()
+        };
+        let disconnect = async {
+            until("zoom-sync hangs", async || Ok(scene.zoom().happened(fault) == Some(1))).await?;
+            let before = claims();
+            let looks_again = async {
+                until("the disconnect looks again", async || Ok(claims() >= before + 2)).await?;
+                scene.zoom().release(fault)
+            };
+            tokio::try_join!(host.disconnect(), looks_again)
+        };
+        let (ran, _) = tokio::try_join!(sync(scene), disconnect)?;
+        assert_eq!(ran.code(), (200, "ok"));
+        assert_eq!(host.state().await?.0, "not_connected");
+        let live = scene.zoom().live_meetings();
+        let live: Vec<_> = live.iter().filter(|meeting| meeting.host == host.zoom_email).collect();
+        assert_eq!((live.len(), live[0].topic.as_str()), (1, "Renamed"));
+        assert_eq!(open(scene).await?, Vec::<String>::new());
+        Ok(())
+    })
+}
+
 #[test]
 fn what_a_disconnect_could_not_tell_waits_for_the_host() -> Result<()> {
     on_shared_scene(options(), async |scene| {

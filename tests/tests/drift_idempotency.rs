@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use chrono::{SubsecRound, TimeDelta, Utc};
 use futures_util::future::try_join_all;
 use local_stack::zoom::{Answer, Endpoint, Fault};
 use local_stack::{GatewayFault, Jwks, StackOptions};
@@ -201,6 +202,66 @@ fn a_key_tells_what_became_of_a_lost_creation() -> Result<()> {
             // One that came to be is not asked for again.
             assert_eq!(asked_for(scene), if comes_to_be { 1 } else { 2 }, "{key}");
         }
+        let both = &assert_in_step(scene, std::slice::from_ref(&host)).await?[0];
+        assert_eq!((both.live_sessions, both.live_meetings), (2, 2));
+        Ok(())
+    })
+}
+
+/// A session that was to begin now, an answer that was lost, and a phone that asks again some minutes later.
+#[test]
+fn a_key_tells_of_a_session_whose_start_is_past_by_now() -> Result<()> {
+    on_shared_scene(options(), async |scene| {
+        let host = connected_host(scene).await?;
+        // A start may lie five minutes back. This one does so for some seconds to come.
+        let tolerance = TimeDelta::minutes(5);
+        let start = Utc::now().trunc_subsecs(0) - tolerance + TimeDelta::seconds(15);
+        let own_link =
+            json!({"provider": "external", "join_url": "https://meet.example/room", "scheduled_start": start});
+        let bodies = [
+            ("zoom", new_session(json!({"scheduled_start": start}))),
+            ("link", new_session(own_link)),
+        ];
+        let mut sessions = Vec::new();
+        for (key, body) in &bodies {
+            sessions.push(create_with_key(&host, Some(key), body).await?);
+        }
+        let deleted = create_with_key(&host, Some("deleted"), &bodies[0].1).await?.ok()?;
+        delete(&host, &deleted).await?;
+        scene
+            .zoom()
+            .order(Fault::at(Endpoint::CreateMeeting).dropping().after_acting())?;
+        let lost = create_with_key(&host, Some("lost"), &bodies[0].1).await?;
+        assert_eq!(lost.code(), (503, "zoom_outcome_unknown"), "{}", lost.text);
+        scene
+            .zoom()
+            .order(Fault::at(Endpoint::CreateMeeting).answering(Answer::api_error(403, 200, "No permission.")))?;
+        let failed = create_with_key(&host, Some("failed"), &bodies[0].1).await?;
+        assert_eq!(failed.code(), (502, "zoom_rejected"), "{}", failed.text);
+
+        until("the start is too long ago", async || Ok(Utc::now() - start > tolerance)).await?;
+        for ((key, body), session) in bodies.iter().zip(&sessions) {
+            let again = create_with_key(&host, Some(key), body).await?;
+            assert_eq!((again.status, &again.text), (200, &session.text), "{key}");
+            let mut other = body.clone();
+            other["title"] = json!("Other");
+            let refused = create_with_key(&host, Some(key), &other).await?;
+            assert_eq!(refused.code(), (422, "idempotency_key_reused"), "{}", refused.text);
+            // A session that is yet to be made is refused as ever, and in the same words.
+            for new in [None, Some("new"), Some("failed")] {
+                let refused = create_with_key(&host, new, body).await?;
+                assert_eq!(refused.code(), (400, "invalid_request"), "{new:?}: {}", refused.text);
+                let fields = json!({"scheduled_start": "must not be in the past"});
+                assert_eq!(refused.json["fields"], fields, "{key} {new:?}");
+            }
+        }
+        for (key, code) in [("deleted", (410, "session_gone")), ("lost", (409, "creation_running"))] {
+            let again = create_with_key(&host, Some(key), &bodies[0].1).await?;
+            assert_eq!(again.code(), code, "{}", again.text);
+        }
+        settle(scene).await?;
+        let found = create_with_key(&host, Some("lost"), &bodies[0].1).await?.ok()?;
+        assert_eq!(found["title"], bodies[0].1["title"]);
         let both = &assert_in_step(scene, std::slice::from_ref(&host)).await?[0];
         assert_eq!((both.live_sessions, both.live_meetings), (2, 2));
         Ok(())

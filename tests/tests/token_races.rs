@@ -10,7 +10,7 @@ use local_stack::zoom::{
     Answer, DeliveryPlan, Endpoint, Fault, Moment, OldAccessToken, OvertakenAt, RecordedCall, Rules, Target, TokenKind,
     TokenStatus,
 };
-use local_stack::Stack;
+use local_stack::{GatewayFault, Stack};
 use serde_json::{json, Value};
 use support::connection::{as_service, db, on_shared_stack, options, zoom_calls, Host};
 use support::Reply;
@@ -122,6 +122,38 @@ fn a_reconnect_during_a_refresh_keeps_the_newer_tokens() -> Result<()> {
             }
         }
         stack.zoom().change_rules(|rules| *rules = Rules::default());
+        Ok(())
+    })
+}
+
+/// Zoom ends what was there before when it gives new tokens, and those of a connect that fails are revoked.
+#[test]
+fn a_reconnect_that_fails_leaves_no_connection_that_does_not_work() -> Result<()> {
+    on_shared_stack(options(), async |stack| {
+        let host = Host::connected(stack).await?;
+        stack.zoom().set_scopes(&host.zoom_email, &["user:read:user"])?;
+        let page = host.user.connect_zoom(&host.zoom_email).await?;
+        assert!(page.text.contains("error=missing_scope"), "{}", page.text);
+        // Before anybody uses it, and before any event has come.
+        assert_eq!(host.state().await?, ("expired".to_owned(), "superseded".to_owned()));
+
+        // Of another Zoom account nothing is ended.
+        let (host, other) = (Host::connected(stack).await?, Host::new(stack).await?);
+        stack.zoom().set_scopes(&other.zoom_email, &["user:read:user"])?;
+        let page = host.user.connect_zoom(&other.zoom_email).await?;
+        assert!(page.text.contains("error=missing_scope"), "{}", page.text);
+        assert_eq!(host.state().await?.0, "connected");
+        assert_eq!(host.create().await?.code(), (200, "ok"));
+
+        // Saved, and nobody heard of it: what was revoked is not taken for a connection.
+        let host = Host::connected(stack).await?;
+        let lost = GatewayFault::at_step("zoom_oauth_complete").dropping().after_acting();
+        stack.gateway().order(lost.lasting());
+        let page = host.user.connect_zoom(&host.zoom_email).await?;
+        stack.gateway().withdraw_all();
+        assert!(page.text.contains("error=server_error"), "{}", page.text);
+        assert_eq!(host.state().await?, ("expired".to_owned(), "revoked".to_owned()));
+        assert_eq!(host.live_tokens(stack).len(), 0);
         Ok(())
     })
 }

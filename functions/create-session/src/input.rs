@@ -15,6 +15,8 @@ use uuid::Uuid;
 const MAX_PEOPLE: u64 = 5;
 /// A start may lie this far back: the host's clock, and "now" on a slow connection.
 const START_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
+/// The start of a request with a key may lie this far back, since it may have come before: keys are kept for a week.
+const REPEAT_TOLERANCE: TimeDelta = TimeDelta::days(30);
 /// No start lies further ahead.
 const LONGEST_AHEAD: TimeDelta = TimeDelta::days(5 * 365);
 
@@ -35,7 +37,7 @@ pub struct NewSession {
     pub title: String,
     /// At most 2,000 characters.
     pub description: String,
-    /// Not in the past.
+    /// Not in the past; where a key is given, the database sees to that, unless it knows the key.
     pub scheduled_start: DateTime<Utc>,
     /// IANA name; the database knows which ones there are.
     pub timezone: String,
@@ -52,14 +54,15 @@ pub struct NewSession {
 }
 
 impl NewSession {
-    /// Parses a request body.
+    /// Parses a request body. A request with a key may come again when its start is past.
     ///
     /// # Errors
     /// [`Error::InvalidRequest`] with everything that is wrong.
-    pub fn parse(mut fields: Fields, now: DateTime<Utc>) -> Result<Self, Error> {
+    pub fn parse(mut fields: Fields, key: Option<&str>, now: DateTime<Utc>) -> Result<Self, Error> {
+        let tolerance = key.map_or(START_TOLERANCE, |_| REPEAT_TOLERANCE);
         let title = fields.required("title", input::text(1, 200));
         let description = fields.optional("description", input::long_text(2_000));
-        let scheduled_start = fields.required("scheduled_start", |value| start(value, now));
+        let scheduled_start = fields.required("scheduled_start", |value| start(value, tolerance, now));
         let timezone = fields.optional("timezone", input::text(1, 64));
         let duration_minutes = fields.required("duration_minutes", duration);
         let max_participants = fields.required("max_participants", people);
@@ -121,12 +124,12 @@ pub fn idempotency_key<'a>(call: &'a Call<'_>) -> Result<Option<&'a str>, Error>
         .ok_or_else(|| Error::field("idempotency-key", "must have 1 to 255 visible ASCII characters"))
 }
 
-fn start(value: &Value, now: DateTime<Utc>) -> Result<DateTime<Utc>, String> {
+fn start(value: &Value, tolerance: TimeDelta, now: DateTime<Utc>) -> Result<DateTime<Utc>, String> {
     let start = input::instant(value)?;
-    let ahead = start.signed_duration_since(now);
-    if ahead < -START_TOLERANCE {
+    if now.signed_duration_since(start) > tolerance {
+        // The database says the same.
         Err("must not be in the past".to_owned())
-    } else if ahead > LONGEST_AHEAD {
+    } else if start.signed_duration_since(now) > LONGEST_AHEAD {
         Err("must not be more than five years ahead".to_owned())
     } else {
         Ok(start)
@@ -175,6 +178,10 @@ mod tests {
     const NOW: &str = "2026-03-01T12:00:00Z";
 
     fn parse(changes: Value) -> Result<NewSession, Vec<String>> {
+        parse_with(None, changes)
+    }
+
+    fn parse_with(key: Option<&str>, changes: Value) -> Result<NewSession, Vec<String>> {
         let mut body = json!({
             "title": "Check-in", "scheduled_start": "2026-03-02T17:00:00+01:00",
             "duration_minutes": 45, "max_participants": 3,
@@ -185,7 +192,7 @@ mod tests {
         let Value::Object(fields) = body else {
             panic!("an object")
         };
-        NewSession::parse(Fields::new(fields), NOW.parse().unwrap()).map_err(|error| match error {
+        NewSession::parse(Fields::new(fields), key, NOW.parse().unwrap()).map_err(|error| match error {
             Error::InvalidRequest(fields) => fields.keys().cloned().collect(),
             other => panic!("{other:?}"),
         })
@@ -225,6 +232,24 @@ mod tests {
             (json!({"status": "ended"}), "status"),
         ] {
             assert_eq!(parse(changes.clone()).unwrap_err(), [field], "{changes}");
+        }
+    }
+
+    #[test]
+    fn a_request_with_a_key_may_come_again_when_its_start_is_past() {
+        for (start, without, with) in [
+            ("2026-03-01T11:55:00Z", true, true),
+            ("2026-03-01T11:54:59Z", false, true),
+            ("2026-02-22T12:00:00Z", false, true),
+            // The database need not understand every year that there was.
+            ("2026-01-30T11:59:59Z", false, false),
+            ("0000-01-01T00:00:00Z", false, false),
+            ("2099-03-01T11:00:00Z", false, false),
+        ] {
+            for (key, accepted) in [(None, without), (Some("key"), with)] {
+                let parsed = parse_with(key, json!({"scheduled_start": start}));
+                assert_eq!(parsed.is_ok(), accepted, "{start} {key:?}");
+            }
         }
     }
 

@@ -84,7 +84,7 @@ pub async fn handle(call: &Call<'_>) -> Result<Answer, Error> {
     let latest = now().checked_add_signed(LATEST_REQUEST);
     let host = call.user().await?;
     let key = idempotency_key(call)?;
-    let session = NewSession::parse(call.fields()?, now())?;
+    let session = NewSession::parse(call.fields()?, key, now())?;
     let begun = call
         .db
         .rpc(

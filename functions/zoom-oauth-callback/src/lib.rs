@@ -38,9 +38,12 @@ pub static ENDPOINT: Endpoint = Endpoint {
     needs: &[Need::Zoom, Need::AppRedirect],
 };
 
-/// A repeated callback waits this often for the first one's outcome, this long each time.
-const WAITS: u32 = 20;
-const WAIT: Duration = Duration::from_millis(500);
+/// A repeated callback waits this often for the first one's outcome, this long each time: in all, as long as the first one may take.
+const WAITS: u32 = 45;
+const WAIT: Duration = Duration::from_secs(1);
+
+/// More than any access token has left, in seconds: with this a connection is refreshed, whatever its token's age.
+const ALWAYS_REFRESH: u32 = 100_000;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -176,6 +179,11 @@ async fn exchange_and_save(
         // Nobody will use these tokens: they must not live on.
         if let Revocation::Failed = zoom.revoke(&tokens.access_token).await {
             call::log(&json!({"event": "orphaned_token_not_revoked", "request_id": call.id}));
+        }
+        // With them Zoom may have ended a connection that the host had before. A refresh finds out, and keeps its verdict itself;
+        // should even that fail, the next use does.
+        if let Ok(before) = zoom.connection(user_id, ALWAYS_REFRESH, None).await {
+            let _: Result<_, Error> = zoom.access_token(user_id, before.token).await;
         }
     }
     outcome

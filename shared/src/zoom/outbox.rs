@@ -3,6 +3,8 @@
 //! Triggers write it, one row per session at most; [`drain`] sends what is due. PATCH and DELETE are repeatable, so
 //! whatever is unclear is tried again, with the back-off that the database decides on.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
@@ -17,7 +19,7 @@ use crate::{
     db::Database,
     error::{seconds_until, Error},
     json,
-    time::now,
+    time::{self, now},
 };
 
 /// Rows that are claimed at a time. Claims hold for five minutes; a drain begins nothing new long before that.
@@ -32,9 +34,15 @@ pub struct Drained {
     pub postponed: u64,
 }
 
+/// How often a drain for one user looks whether somebody else has sent the rest.
+const WAIT_FOR_OTHERS: Duration = Duration::from_millis(300);
+
 #[derive(Deserialize)]
 struct Claimed {
     tasks: Vec<Task>,
+    /// Of one user's changes somebody else is sending some.
+    #[serde(default)]
+    busy: bool,
 }
 
 #[derive(Deserialize)]
@@ -68,7 +76,8 @@ struct Desired {
     creation_id: Uuid,
 }
 
-/// Sends what is due, of one user or of all, until nothing is or `longest` is over.
+/// Sends what is due, of one user or of all, until nothing is or `longest` is over. Of one user also what would be due later, and
+/// what somebody else is sending is waited for.
 ///
 /// # Errors
 /// As [`Database::rpc`]; rows that are claimed by then become due again by time.
@@ -88,7 +97,11 @@ pub async fn drain(
             )
             .await?;
         if claimed.tasks.is_empty() {
-            return Ok(drained);
+            if !claimed.busy || now().signed_duration_since(start) > longest {
+                return Ok(drained);
+            }
+            time::sleep(WAIT_FOR_OTHERS).await;
+            continue;
         }
         // Hosts of whom Zoom takes no more changes today, and the wait: what is claimed already is not sent any more.
         let mut limited: Vec<(Uuid, Option<u64>)> = Vec::new();
