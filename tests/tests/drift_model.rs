@@ -13,7 +13,7 @@ mod support;
 
 use anyhow::{ensure, Context, Result};
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
-use local_stack::zoom::{Answer, DeliveryPlan, Fault, Target, Truncation};
+use local_stack::zoom::{Answer, DeliveryPlan, Dice, Fault, Target, Truncation};
 use local_stack::{GatewayFault, Jwks, StackOptions};
 use serde_json::{json, Value};
 use support::connection::Host;
@@ -26,28 +26,6 @@ const HOSTS: usize = 40;
 const ROUNDS: u64 = 40;
 /// Each has histories of its own.
 const SEEDS: [u64; 2] = [1, 2];
-
-/// SplitMix64: small, and the same everywhere.
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, sides: u64) -> u64 {
-        self.next() % sides
-    }
-
-    fn pick<'i, T>(&mut self, items: &'i [T]) -> Option<&'i T> {
-        let at = self.below(items.len().max(1) as u64);
-        items.get(usize::try_from(at).ok()?)
-    }
-}
 
 /// A detail of a session: what it is worth, and who has changed it.
 #[derive(Clone, Debug, Default)]
@@ -362,7 +340,7 @@ impl Case {
     }
 
     fn minutes(&mut self) -> u64 {
-        [30, 45, 60][usize::try_from(self.dice.below(3)).unwrap_or_default()]
+        [30, 45, 60][self.dice.below(3)]
     }
 
     /// In what the sessions are not what their history made them.
@@ -428,13 +406,13 @@ fn start_as_text(scene: &Scene, at: Option<DateTime<Utc>>) -> String {
 /// Plays the histories of a seed, and gives how many live sessions there are in the end, and how many runs of `zoom-sync` it took
 /// to settle.
 async fn play(scene: &Scene, seed: u64) -> Result<(usize, usize)> {
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new(seed);
     let hosts = connected_hosts(scene, HOSTS).await?;
     let mut cases: Vec<Case> = hosts
         .iter()
         .map(|host| Case {
             host: host.clone(),
-            dice: Dice(dice.next()),
+            dice: Dice::new(dice.roll()),
             known: Vec::new(),
             unknown: 0,
             history: Vec::new(),
@@ -456,7 +434,7 @@ async fn play(scene: &Scene, seed: u64) -> Result<(usize, usize)> {
         if dice.below(3) == 0 {
             let plan = DeliveryPlan {
                 copies: 1 + u32::try_from(dice.below(2))?,
-                shuffle: Some(dice.next()),
+                shuffle: Some(dice.roll()),
                 at_once: 4,
                 ..DeliveryPlan::default()
             };
@@ -473,7 +451,7 @@ async fn play(scene: &Scene, seed: u64) -> Result<(usize, usize)> {
     let mut runs = 0;
     loop {
         let plan = DeliveryPlan {
-            shuffle: Some(dice.next()),
+            shuffle: Some(dice.roll()),
             ..DeliveryPlan::default()
         };
         scene.zoom().deliver(&plan).await?;

@@ -2,14 +2,16 @@
 
 /// A sequence of numbers from a seed (SplitMix64).
 #[derive(Clone, Debug)]
-pub(crate) struct Dice(u64);
+pub struct Dice(u64);
 
 impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// The sequence of a seed.
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    fn next(&mut self) -> u64 {
+    /// The next number, of 64 bits.
+    pub fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -20,13 +22,19 @@ impl Dice {
     /// Whether something happens that happens this often, between 0 (never) and 1 (always).
     pub(crate) fn happens(&mut self, often: f64) -> bool {
         // 53 bits are what a float holds exactly.
-        let fraction = (self.next() >> 11) as f64 / (1_u64 << 53) as f64;
+        let fraction = (self.roll() >> 11) as f64 / (1_u64 << 53) as f64;
         fraction < often
     }
 
     /// A number below `end`, which is not 0.
-    pub(crate) fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
+    pub fn below(&mut self, end: usize) -> usize {
+        (self.roll() % end as u64) as usize
+    }
+
+    /// One of the items; `None` if there is none.
+    pub fn pick<'i, T>(&mut self, items: &'i [T]) -> Option<&'i T> {
+        let at = self.below(items.len().max(1));
+        items.get(at)
     }
 
     /// Puts the items in another order.

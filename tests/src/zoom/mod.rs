@@ -45,6 +45,7 @@ mod world;
 pub use answer::Answer;
 pub use calls::RecordedCall;
 pub use deliveries::{DeliveryPlan, DeliveryReport, Signature};
+pub use dice::Dice;
 pub use endpoint::{Endpoint, Grant, Target};
 pub use events::Event;
 pub use faults::{Effect, Fault, Moment, Often, Truncation};
