@@ -32,7 +32,7 @@ export function makeFunction(name, module, makeGlue) {
       try {
         return await run(request, context, (exports) => exports.fetch(request, env, context));
       } catch {
-        return crashAnswer();
+        return crashAnswer(request, env);
       }
     },
     async scheduled(event, env, context) {
@@ -132,7 +132,19 @@ class Instance {
   }
 }
 
-function crashAnswer() {
+/** Which origin may read the answer, as the function itself says it: `*`, or the one that asks if it is on the list. */
+function allowedOrigin(request, env) {
+  const allowed = String(env?.ALLOWED_ORIGINS ?? "")
+    .split(",")
+    .map((origin) => origin.trim().replace(/\/$/, "").toLowerCase())
+    .filter(Boolean);
+  if (allowed.length === 0 || allowed.includes("*")) return { "access-control-allow-origin": "*" };
+  const origin = request.headers.get("origin");
+  const mayRead = origin && origin !== "null" && allowed.includes(origin.toLowerCase());
+  return { vary: "origin", ...(mayRead && { "access-control-allow-origin": origin }) };
+}
+
+function crashAnswer(request, env) {
   const requestId = crypto.randomUUID();
   return Response.json(
     { ...CRASHED, request_id: requestId },
@@ -143,7 +155,7 @@ function crashAnswer() {
         "x-request-id": requestId,
         "cache-control": "no-store",
         "x-content-type-options": "nosniff",
-        "access-control-allow-origin": "*",
+        ...allowedOrigin(request, env),
       },
     },
   );

@@ -95,6 +95,23 @@ for (const path of ["/panic", "/nested", "/later"]) {
   });
 }
 
+for (const [allowed, origin, heard] of [
+  [undefined, "https://a.example", "*"],
+  ["*", "https://a.example", "*"],
+  ["https://a.example, capacitor://localhost", "https://a.example", "https://a.example"],
+  ["https://a.example, capacitor://localhost", "capacitor://localhost", "capacitor://localhost"],
+  ["https://a.example", "https://b.example", null],
+  ["https://a.example", "null", null],
+  ["https://a.example", undefined, null],
+]) {
+  test(`a crash is told to ${origin} where ${allowed} may call`, async () => {
+    const request = new Request("http://host.test/panic", { headers: origin ? { origin } : {} });
+    const answer = await subject.fetch(request, { ALLOWED_ORIGINS: allowed }, context);
+    assert.equal(answer.status, 500);
+    assert.equal(answer.headers.get("access-control-allow-origin"), heard);
+  });
+}
+
 test("the log has the place of a panic and not its message", async () => {
   await get("/panic");
   assert.deepEqual(logged(), [{ event: "crashed", function: "tried", kind: "RuntimeError", at: "src/lib.rs:1:2" }]);

@@ -4,7 +4,12 @@
 type Handler = (request: Request) => Response | Promise<Response>;
 
 const [configPath] = Deno.args;
-const config: { env: Record<string, string>; egress: string } = JSON.parse(Deno.readTextFileSync(configPath));
+const config: {
+  env: Record<string, string>;
+  egress: string;
+  functions?: string;
+  modules?: Record<string, string>;
+} = JSON.parse(Deno.readTextFileSync(configPath));
 
 // The functions see their configuration and nothing else.
 for (const name of Object.keys(Deno.env.toObject())) Deno.env.delete(name);
@@ -17,13 +22,16 @@ globalThis.fetch = (input: URL | Request | string, init?: RequestInit) => fetchD
 
 const handlers = new Map<string, Handler>();
 const serve = Deno.serve;
-const root = new URL("../supabase/functions/", import.meta.url);
-for (const { name, isDirectory } of [...Deno.readDirSync(root)]) {
-  if (!isDirectory || name.startsWith("_")) continue;
+const root = config.functions
+  ? new URL(`file://${config.functions}/`)
+  : new URL("../supabase/functions/", import.meta.url);
+const folders = [...Deno.readDirSync(root)].filter(({ name, isDirectory }) => isDirectory && !name.startsWith("_"));
+const functions = folders.map(({ name }) => [name, new URL(`${name}/index.ts`, root).pathname]);
+for (const [name, file] of config.modules ? Object.entries(config.modules) : functions) {
   const registered = new Promise<Handler>((resolve) => {
     Object.defineProperty(Deno, "serve", { value: resolve, configurable: true });
   });
-  await import(new URL(`${name}/index.ts`, root).href);
+  await import(`file://${file}`);
   handlers.set(name, await registered);
 }
 

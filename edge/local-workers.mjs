@@ -2,7 +2,7 @@
  * Serves all functions of wrangler.toml in one workerd on this machine: `node edge/local-workers.mjs CONFIG.json`.
  *
  * CONFIG.json is `{"env": {…}, "egress": "127.0.0.1:PORT"}`: what the functions find in their environment, and the forward
- * proxy that is their only way out. As soon as requests are taken, prints `listening on 127.0.0.1:PORT`; a function answers
+ * proxy that is their only way out. `"modules": {NAME: FILE, …}` in it serves these in place of the functions. As soon as requests are taken, prints `listening on 127.0.0.1:PORT`; a function answers
  * under /functions/v1/NAME, and /functions/v1/NAME/__scheduled runs its cron trigger. What the functions log comes out as
  * they log it. Ends when it is killed.
  */
@@ -24,11 +24,12 @@ const { unstable_getMiniflareWorkerOptions: readWorker, unstable_readConfig: rea
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const wranglerToml = path.join(root, "wrangler.toml");
-const names = fs.readdirSync(path.join(root, "functions")).sort();
+const date = readConfig({ config: wranglerToml }).compatibility_date;
+const names = config.modules ? Object.keys(config.modules) : fs.readdirSync(path.join(root, "functions")).sort();
 
 /** A function as its environment in wrangler.toml describes it, with our variables and our way out. */
 function worker(name) {
-  const { workerOptions, main } = readWorker(wranglerToml, name);
+  const { workerOptions, main } = config.modules ? other(name) : readWorker(wranglerToml, name);
   if (!fs.existsSync(main)) throw new Error(`${main} is missing: build it with \`cargo xtask build\``);
   return {
     ...workerOptions,
@@ -40,6 +41,12 @@ function worker(name) {
     bindings: config.env,
     outboundService: { external: { address: config.egress, http: { style: 1 /* proxy: requests name the whole URL */ } } },
   };
+}
+
+/** What is served in place of a function, under the same conditions. */
+function other(name) {
+  const modulesRules = [{ type: "CompiledWasm", include: ["**/*.wasm"] }];
+  return { workerOptions: { compatibilityDate: date, modulesRules }, main: config.modules[name] };
 }
 
 /** What passes requests on; workerd's socket is its own, with nothing of Miniflare's between it and the client. */
@@ -57,7 +64,7 @@ const router = {
         return env[name].fetch(request);
       },
     };`,
-  compatibilityDate: readConfig({ config: wranglerToml }).compatibility_date,
+  compatibilityDate: date,
   compatibilityFlags: ["service_binding_extra_handlers"],
   serviceBindings: Object.fromEntries(names.map((name) => [name, name])),
   unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],

@@ -1,1 +1,1 @@
-location.replace(`../${location.search}`);
+location.replace(`../${location.search}${location.hash}`);

@@ -1,5 +1,5 @@
 /** The connection card: a host's Zoom account, in one of three states. */
-import { disconnect, startConnecting } from "./api.js";
+import { sessions } from "./service.js";
 import { button, h, icon, show } from "./dom.js";
 import { confirmInSheet } from "./sheet.js";
 import { troubleSlot } from "./trouble.js";
@@ -18,7 +18,7 @@ export function connectionCard({ refresh, createWithOwnLink }) {
   /** Leaves for Zoom's consent page, which leads back here. */
   const connect = (event) =>
     trouble.around(null, event.currentTarget, "Opening Zoom…", async () => {
-      location.assign(await startConnecting());
+      location.assign(await sessions.startConnecting());
       // The page is about to go: until then the button stays busy.
       await new Promise((resolve) => addEventListener("pageshow", resolve, { once: true }));
     });
@@ -26,13 +26,13 @@ export function connectionCard({ refresh, createWithOwnLink }) {
   const askToDisconnect = () =>
     confirmInSheet({
       title: "Disconnect Zoom?",
-      text: `This app gives up its access to your Zoom account. Sessions that are planned stay in Zoom, but you cannot
-        start them from here, nor change them there, until you connect again.`,
+      text: `This app gives up its access to your Zoom account. Planned sessions stay in Zoom, but you cannot start them
+        from here, and what you change here does not reach Zoom, until you connect this account again.`,
       keep: "Stay connected",
       act: "Disconnect",
       acting: "Disconnecting…",
       run: async () => {
-        await disconnect();
+        await sessions.disconnect();
         await refresh();
       },
       done: "Zoom is disconnected.",
@@ -47,7 +47,7 @@ export function connectionCard({ refresh, createWithOwnLink }) {
         "video",
         "neutral",
         "Connect your Zoom account",
-        "Sessions are meetings in your own Zoom account. Connect it once to create them.",
+        "Sessions are meetings in your own Zoom account. Connect it once to create and start them.",
       ),
       h(
         "div",
@@ -89,6 +89,10 @@ export function connectionCard({ refresh, createWithOwnLink }) {
       trouble.report(error, refresh);
       if (element.dataset.state === "loading") show(body, "unknown", () => []);
     },
+    /** Says that the connection could not be completed. `again` tries once more, where that makes sense. */
+    failed(error, again) {
+      trouble.report(error, error.code === "connection_not_confirmable" ? undefined : again);
+    },
     /** Says how connecting went, by the code that the way back from Zoom carries. */
     returned(code) {
       const [title, sentence] = returnInWords(code);
@@ -98,7 +102,7 @@ export function connectionCard({ refresh, createWithOwnLink }) {
     connect() {
       const own = element.querySelector("[data-focus=connect]");
       if (own) own.click();
-      else startConnecting().then((address) => location.assign(address), trouble.report);
+      else sessions.startConnecting().then((address) => location.assign(address), trouble.report);
     },
   };
 }

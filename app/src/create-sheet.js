@@ -1,5 +1,7 @@
 /** Creating a session, and passing its invite link on. */
-import { createSession, Problem } from "./api.js";
+import { newKey } from "../../clients/typescript/index.js";
+import { Problem, sessions } from "./service.js";
+import { calendarActions } from "./calendar.js";
 import { copyWhenReady } from "./clipboard.js";
 import { button, h, icon } from "./dom.js";
 import { inviteLink, linkField } from "./invite.js";
@@ -14,6 +16,7 @@ export function openCreate({ guests, providers, refresh, reconnect, ended, creat
     "New session",
     (sheet) => {
       const form = sessionForm({ session: { scheduled_start: nextGoodStart() }, guests, providers });
+      sheet.isTouched = form.isTouched;
       const leaveTo = (next) => () => {
         sheet.close();
         next();
@@ -21,7 +24,7 @@ export function openCreate({ guests, providers, refresh, reconnect, ended, creat
       const trouble = troubleSlot({ reload: leaveTo(refresh), reconnect: leaveTo(reconnect), ended });
       const create = button({ type: "submit", class: "primary wide" }, "Create session");
       // One key for each session that is asked for, so that a second try cannot make a second meeting.
-      let key = crypto.randomUUID();
+      let key = newKey();
       let asked;
 
       async function submit(event) {
@@ -33,14 +36,15 @@ export function openCreate({ guests, providers, refresh, reconnect, ended, creat
         if (Object.keys(problems).length > 0) return;
 
         const body = { ...filled.values, timezone: ZONE, participant_ids: filled.picked };
-        if (asked && asked !== JSON.stringify(body)) key = crypto.randomUUID();
+        if (asked && asked !== JSON.stringify(body)) key = newKey();
         asked = JSON.stringify(body);
         await trouble.around(sheet, create, "Creating…", async () => {
-          const creation = createSession(body, key);
+          const creation = sessions.create(body, { idempotencyKey: key });
           // Begun in the tap, or else browsers deny the clipboard.
           const copying = copyWhenReady(creation.then(inviteLink));
           const session = await creation.catch(markFields);
           const copied = await copying;
+          sheet.isTouched = () => false;
           sheet.replace(
             "Session created",
             summary(session, copied, () => sheet.close()),
@@ -92,6 +96,7 @@ function summary(session, copied, close) {
         : "Copy the invite link and send it to whom you want to meet.",
     ),
     linkField(inviteLink(session), session.title),
+    calendarActions(session),
     h("div", { class: "sheet-actions" }, button({ class: "primary wide", onclick: close }, "Done")),
   ];
 }

@@ -1,15 +1,16 @@
 /** All about one session, and what is done more rarely: edit, cancel, leave. */
-import { cancelSession, removeParticipants } from "./api.js";
+import { calendarActions } from "./calendar.js";
+import { sessions } from "./service.js";
 import { button, h } from "./dom.js";
 import { inviteLink, linkField } from "./invite.js";
-import { fateOf, phaseOf } from "./phase.js";
+import { fateOf } from "./phase.js";
 import { confirmInSheet, openSheet } from "./sheet.js";
 import { clock, dayName, ZONE } from "./time.js";
 import { people } from "./words.js";
 
 export function openDetails({ session, person, nameOf, edit, refresh }) {
   const own = session.host_id === person.id;
-  const phase = phaseOf(session);
+  const { phase } = session;
   openSheet(session.title, (sheet) => {
     const then = (next) => () => {
       sheet.close();
@@ -24,7 +25,7 @@ export function openDetails({ session, person, nameOf, edit, refresh }) {
           `${dayName(session.scheduled_start)}, ${clock(session.scheduled_start)}, ${session.duration_minutes} minutes`,
           `Times in ${ZONE}`,
         ),
-        phase === "past" ? fact("What became of it", fateOf(session)) : null,
+        phase === "past" ? fact("Outcome", fateOf(session)) : null,
         own || !nameOf(session.host_id) ? null : fact("Host", nameOf(session.host_id)),
         fact("Where", session.provider === "zoom" ? "Zoom" : "The host's own link"),
         own
@@ -36,6 +37,7 @@ export function openDetails({ session, person, nameOf, edit, refresh }) {
           : null,
         session.description ? fact("Notes", session.description) : null,
       ),
+      phase !== "past" ? calendarActions(session) : null,
       own && phase !== "past"
         ? h("div", {}, h("h3", {}, "Invite"), linkField(inviteLink(session), session.title))
         : null,
@@ -82,7 +84,7 @@ function askToCancel(session, refresh) {
     act: "Cancel session",
     acting: "Cancelling…",
     run: async () => {
-      await cancelSession(session.id);
+      await sessions.cancel(session.id);
       await refresh();
     },
     done: "The session is cancelled.",
@@ -97,7 +99,7 @@ function askToLeave(session, person, refresh) {
     act: "Leave session",
     acting: "Leaving…",
     run: async () => {
-      await removeParticipants(session.id, [person.id]);
+      await sessions.leave(session.id);
       await refresh();
     },
     done: "You have left the session.",

@@ -1,5 +1,5 @@
 /** Editing a session: only what has changed goes to the database. */
-import { editSession, invite, removeParticipants } from "./api.js";
+import { sessions } from "./service.js";
 import { announce, button, h } from "./dom.js";
 import { sessionForm } from "./session-form.js";
 import { openSheet } from "./sheet.js";
@@ -11,7 +11,9 @@ export function openEdit({ session, person, guests, refresh }) {
   openSheet(
     "Edit session",
     (sheet) => {
-      const form = sessionForm({ session, guests, picked: seated });
+      const providers = session.provider === "external" ? ["external"] : [];
+      const form = sessionForm({ session, guests, picked: seated, providers });
+      sheet.isTouched = form.isTouched;
       const trouble = troubleSlot({
         reload: () => {
           sheet.close();
@@ -56,7 +58,7 @@ async function saveChanges(session, seated, { values, picked }, guests) {
   const leaving = seated.filter((id) => offered.includes(id) && !picked.includes(id));
   const coming = picked.filter((id) => !seated.includes(id));
   // Seats are freed before the session shrinks, and it grows before they are taken.
-  if (leaving.length > 0) await removeParticipants(session.id, leaving);
-  if (Object.keys(changes).length > 0) await editSession(session.id, changes);
-  if (coming.length > 0) await invite(session.id, coming);
+  if (leaving.length > 0) await sessions.uninvite(session.id, leaving);
+  if (Object.keys(changes).length > 0) await sessions.edit(session.id, changes);
+  if (coming.length > 0) await sessions.invite(session.id, coming);
 }

@@ -1,28 +1,31 @@
 /** The page of somebody who is signed in. */
-import { contacts, listSessions, mayHost, refreshToken, signOut, startSession, zoomConnection } from "./api.js";
+import { contacts, realtime, sessions, signOut } from "./service.js";
 import { announce, button, h, icon } from "./dom.js";
 import { connectionCard } from "./connection.js";
 import { openCreate } from "./create-sheet.js";
 import { openDetails } from "./details-sheet.js";
 import { openEdit } from "./edit-sheet.js";
 import { copyLink, inviteLink } from "./invite.js";
+import { settleArrival } from "./arrival.js";
 import { openJoin } from "./join-sheet.js";
-import { phaseOf } from "./phase.js";
 import { sessionTabs } from "./sessions.js";
-import { openSheet } from "./sheet.js";
+import { confirmInSheet, openSheet } from "./sheet.js";
+import { clock, dayName } from "./time.js";
 import { troubleSlot } from "./trouble.js";
 
-/** While the page is looked at, it is read again this often: sessions begin and end in Zoom. */
-const POLL = 30_000;
+/** The Zoom connection is looked at this often while the page is; sessions are as soon as something happens. */
+const POLL = 60_000;
+/** A start that is earlier than this asks first. */
+const EARLY = 30 * 60_000;
 
 /**
  * Shows the page in `app`.
  *
- * @param arrival what the address brought along: `{code}` of an invite, `{returned}` from Zoom
+ * @param arrival what the address brought along, as `readLink` gives it; or null
  * @returns what ends the page's work
  */
 export async function showHome(app, person, arrival) {
-  person.isHost = await mayHost(person);
+  person.isHost = await sessions.mayHost();
   let connection;
   let known = [];
   const knowing = contacts().then((people) => (known = people.filter(({ user_id }) => user_id !== person.id)));
@@ -42,7 +45,7 @@ export async function showHome(app, person, arrival) {
   );
   const remedies = { reload: refresh, reconnect: () => card?.connect(), ended: refreshConnection };
   const act = { start, details, copyInvite: (session) => copyLink(inviteLink(session)), remedies };
-  const list = sessionTabs({ person, act, nameOf, refresh: refreshSessions });
+  const list = sessionTabs({ person, act, nameOf });
 
   app.replaceChildren(
     h(
@@ -72,7 +75,7 @@ export async function showHome(app, person, arrival) {
   async function refreshConnection() {
     if (!card) return;
     try {
-      connection = await zoomConnection();
+      connection = await sessions.zoomConnection();
       card.update(connection);
     } catch (error) {
       card.report(error);
@@ -83,20 +86,12 @@ export async function showHome(app, person, arrival) {
   /** On opening the page: makes tokens fresh before they are needed, and notices a connection that has ended. */
   async function keepAlive() {
     if (connection?.state !== "connected") return;
-    const { state } = await refreshToken().catch(() => connection);
+    const { state } = await sessions.refreshConnection().catch(() => connection);
     if (state !== "connected") await refreshConnection();
   }
 
-  async function refreshSessions() {
-    try {
-      list.update(await listSessions());
-    } catch (error) {
-      list.report(error);
-    }
-  }
-
   async function refresh() {
-    await Promise.all([refreshConnection(), refreshSessions()]);
+    await Promise.all([refreshConnection(), list.refresh()]);
   }
 
   async function create(providers) {
@@ -129,8 +124,23 @@ export async function showHome(app, person, arrival) {
     return found?.name ?? found?.email;
   }
 
+  /** Asks before a session is opened long before its time: guests could come in now. */
+  function start(session, pressed, trouble) {
+    if (session.phase === "ongoing" || new Date(session.scheduled_start) - Date.now() < EARLY)
+      return open(session, pressed, trouble);
+    return confirmInSheet({
+      title: "Open it now?",
+      text: `This begins on ${dayName(session.scheduled_start)} at ${clock(session.scheduled_start)}. Opened now, it stays planned for then.`,
+      keep: "Not now",
+      act: "Open it now",
+      tone: "primary",
+      acting: "Starting…",
+      run: () => open(session, pressed, trouble),
+    });
+  }
+
   /** Fetches the start URL and opens it. It is kept nowhere: not in the page, not in a variable that outlives this. */
-  async function start(session, pressed, trouble) {
+  async function open(session, pressed, trouble) {
     // Opened in the tap itself, or else browsers block it; cut loose from this page before Zoom arrives in it.
     const tab = window.open("about:blank", "_blank");
     if (!tab) {
@@ -145,7 +155,7 @@ export async function showHome(app, person, arrival) {
     tab.document.body.textContent = "Opening the session…";
     let opened = false;
     await trouble.around(null, pressed, "Starting…", async () => {
-      const url = await startSession(session.id);
+      const url = await sessions.start(session.id);
       tab.location.replace(url);
       opened = true;
     });
@@ -153,9 +163,24 @@ export async function showHome(app, person, arrival) {
     else announce("The session opens in a new tab.", { visibly: true });
   }
 
+  /** What came back from Zoom is not believed: this user confirms it, and then the connection is read. */
+  async function comeBackFromZoom() {
+    if (!card || !arrival || arrival.kind === "invite") return;
+    settleArrival();
+    if (arrival.kind === "refused") return card.returned(arrival.code);
+    try {
+      await sessions.confirmConnecting(arrival.handle ?? "");
+    } catch (error) {
+      return card.failed(error, comeBackFromZoom);
+    }
+    await refreshConnection();
+    if (connection?.state === "connected") announce("Zoom is connected.", { visibly: true });
+  }
+
   async function joined(session) {
-    list.choose(phaseOf(session));
-    await refreshSessions();
+    settleArrival();
+    list.choose(session.phase);
+    await list.refresh();
   }
 
   function account() {
@@ -185,6 +210,8 @@ export async function showHome(app, person, arrival) {
     lastRead = Date.now();
     reading ??= refresh().finally(() => (reading = undefined));
   };
+  const stopWatching = sessions.watch(happened, { realtime, isNear: list.isNear });
+  end.signal.addEventListener("abort", stopWatching);
   document.addEventListener("visibilitychange", comeBack, { signal: end.signal });
   for (const event of ["focus", "online", "pageshow"]) window.addEventListener(event, comeBack, { signal: end.signal });
   const timer = setInterval(() => {
@@ -193,22 +220,41 @@ export async function showHome(app, person, arrival) {
   }, 10_000);
   end.signal.addEventListener("abort", () => clearInterval(timer));
 
-  if (card && arrival.returned) {
-    if (arrival.returned === "success") announce("Zoom is connected.", { visibly: true });
-    else card.returned(arrival.returned);
-  }
-  if (arrival.code) openJoin({ code: arrival.code, joined });
+  if (arrival?.kind === "invite") openJoin({ code: arrival.shareCode, joined });
 
   void begin();
   return () => end.abort();
 
+  /** What the other side did, or Zoom: read again, and said where it would go unnoticed. */
+  function happened({ kind, details }) {
+    if (kind === "connection_ended") void refreshConnection();
+    else void list.refresh();
+    if (details.by === person.id) return;
+    const isMe = details.person_id === person.id;
+    const news = NEWS[isMe ? `${kind} me` : kind]?.(details.title, nameOf(details.person_id) ?? "Somebody");
+    if (news) announce(news, { visibly: true });
+  }
+
   async function begin() {
+    await comeBackFromZoom();
     await refresh();
     void keepAlive();
     await knowing;
     list.draw();
   }
 }
+
+/** What is said of what happened, by its kind. */
+const NEWS = {
+  "invited me": (title) => `You are invited to “${title}”.`,
+  "removed me": (title) => `You no longer take part in “${title}”.`,
+  joined: (title, person) => `${person} has joined “${title}”.`,
+  left: (title, person) => `${person} has left “${title}”.`,
+  moved: (title) => `“${title}” has a new time.`,
+  cancelled: (title) => `“${title}” is cancelled.`,
+  started: (title) => `“${title}” has begun.`,
+  ended: (title) => `“${title}” has ended.`,
+};
 
 function initials(name) {
   const words = name.split(/[\s@._-]+/).filter(Boolean);

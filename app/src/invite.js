@@ -1,13 +1,12 @@
 /** Invite links: the address of this page with the code of a session. */
+import { inviteLink as linkTo, readLink } from "../../clients/typescript/index.js";
 import { button, h, icon, announce } from "./dom.js";
 import { copyWhenReady } from "./clipboard.js";
 
-/** The link as this page takes it. A new session comes with an `invite_url`, which leads where the operator says. */
-export function inviteLink({ invite_url, share_code }) {
-  if (invite_url) return invite_url;
-  const link = new URL("./", document.baseURI);
-  link.searchParams.set("share_code", share_code);
-  return link.href;
+/** The link, in one form everywhere: this page's `join`. */
+export function inviteLink(session) {
+  const { share_code } = session.invite ?? session;
+  return linkTo(new URL("join/", document.baseURI).href, share_code);
 }
 
 /** A code in groups that can be read out. The back end takes it with and without dashes. */
@@ -18,11 +17,8 @@ export function readable(code) {
 /** The code in what somebody typed or pasted: the code itself, or a whole link. */
 export function codeIn(text) {
   const trimmed = text.trim();
-  try {
-    return new URL(trimmed).searchParams.get("share_code") ?? trimmed;
-  } catch {
-    return trimmed;
-  }
+  const link = readLink(trimmed);
+  return link?.kind === "invite" ? link.shareCode : trimmed;
 }
 
 export async function copyLink(link, what = "The invite link") {

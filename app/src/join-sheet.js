@@ -1,5 +1,5 @@
 /** Joining by the code or the link that a host has passed on. */
-import { joinByCode } from "./api.js";
+import { sessions } from "./service.js";
 import { announce, button, h } from "./dom.js";
 import { codeIn, readable } from "./invite.js";
 import { openSheet } from "./sheet.js";
@@ -32,7 +32,7 @@ export function openJoin({ code = "", joined }) {
         return;
       }
       await trouble.around(sheet, join, "Joining…", async () => {
-        const session = await joinByCode(entered);
+        const session = await sessions.join(entered);
         await joined(session);
         sheet.held = false;
         sheet.close();

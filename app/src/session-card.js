@@ -1,9 +1,9 @@
 /** One session in a list: when, what, with whom, and the one thing to do next. */
 import { button, h, hidden, icon, show } from "./dom.js";
-import { fateOf } from "./phase.js";
-import { clock, distance } from "./time.js";
+import { fateOf, isInterrupted } from "./phase.js";
+import { clock, distance, shortDay } from "./time.js";
 import { troubleSlot } from "./trouble.js";
-import { people } from "./words.js";
+import { people, waitingInWords } from "./words.js";
 
 /** Whether a session has a link that may be opened. Anything but a web address is not for opening. */
 export function joinable({ join_url }) {
@@ -11,7 +11,8 @@ export function joinable({ join_url }) {
 }
 
 /** Draws a session into its place in the list. What has not changed stays. */
-export function sessionCard(place, { session, person, phase, hostName, act, now }) {
+export function sessionCard(place, { session, person, hostName, waiting, act, now }) {
+  const { phase } = session;
   const own = session.host_id === person.id;
   place.dataset.phase = phase;
   if (!place.parts) {
@@ -23,15 +24,18 @@ export function sessionCard(place, { session, person, phase, hostName, act, now 
     place.append(place.parts.when, place.parts.what, place.parts.trouble.element);
   }
   const { when, what, trouble } = place.parts;
+  // A past session that began on another day than planned is listed by its plan, and says when it was.
+  const otherDay = phase === "past" && session.started_at && shortDay(session.started_at);
   show(when, [session.scheduled_start, session.duration_minutes], () => [
     h("time", { datetime: session.scheduled_start }, clock(session.scheduled_start)),
     h("span", { class: "soft" }, `${session.duration_minutes} min`),
   ]);
   const near = phase !== "past" && (phase === "ongoing" || new Date(session.scheduled_start) - now < 15 * 60_000);
-  show(what, { session, phase, near, hostName }, () => [
+  show(what, { session, phase, near, hostName, waiting }, () => [
     h("h3", {}, session.title),
     h("p", { class: "soft meta" }, facts(session, own, hostName)),
-    phase === "past" ? h("p", { class: `fate ${session.status}` }, fateOf(session)) : h("p", { class: "soon" }),
+    phase === "past" ? h("p", { class: `fate ${session.status}` }, outcome(session, otherDay)) : h("p", { class: "soon" }),
+    waiting ? h("p", { class: "waiting" }, waitingInWords(waiting)) : null,
     h(
       "div",
       { class: "actions" },
@@ -44,6 +48,11 @@ export function sessionCard(place, { session, person, phase, hostName, act, now 
   if (soon) soon.textContent = soonness(session, phase, now);
 }
 
+function outcome(session, day) {
+  const planned = shortDay(session.scheduled_start);
+  return day && day !== planned ? `${fateOf(session)}, on ${day}` : fateOf(session);
+}
+
 function facts({ provider, participants, max_participants }, own, hostName) {
   const where = provider === "zoom" ? "Zoom" : "Own link";
   // Only the host sees who else is there.
@@ -52,6 +61,7 @@ function facts({ provider, participants, max_participants }, own, hostName) {
 }
 
 function soonness(session, phase, now) {
+  if (isInterrupted(session)) return `Interrupted since ${clock(session.ended_at)}`;
   if (phase === "ongoing") return session.started_at ? `On since ${clock(session.started_at)}` : "On now";
   const away = distance(session.scheduled_start, now);
   if (!away) return "";
@@ -68,7 +78,7 @@ function mainAction(session, own, near, trouble, act) {
     const start = (event) => act.start(session, event.currentTarget, trouble);
     return button(
       { class: `${weight} small`, "data-focus": `start-${session.id}`, onclick: start },
-      session.started_at ? "Rejoin" : "Start",
+      session.started_at && !isInterrupted(session) ? "Rejoin" : "Start",
       hidden(` ${session.title}`),
     );
   }

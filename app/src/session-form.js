@@ -1,6 +1,6 @@
 /** The form that sessions are created and edited with. */
 import { h } from "./dom.js";
-import { fromInputs, toInputs, ZONE } from "./time.js";
+import { fromInputs, isSkipped, toInputs, ZONE } from "./time.js";
 import { fieldInWords } from "./words.js";
 
 const LENGTHS = [30, 45, 60];
@@ -62,11 +62,13 @@ export function sessionForm({ session, guests = [], picked = [], providers = [] 
   );
   const link = h("input", {
     id: "join_url",
-    type: "url",
+    type: "text",
     inputmode: "url",
     autocomplete: "off",
+    autocapitalize: "none",
+    spellcheck: "false",
     placeholder: "https://",
-    value: "",
+    value: session.provider === "external" ? session.join_url : "",
   });
   const picker = guestPicker(guests, picked, () => Number(size.value()));
 
@@ -84,7 +86,7 @@ export function sessionForm({ session, guests = [], picked = [], providers = [] 
     field("duration_minutes", "Length", length.element, { group: true }),
     field("max_participants", "People, you included", size.element, { group: true }),
     guests.length > 0 ? field("participant_ids", "Invite", picker.element, { group: true }) : null,
-    providers.length > 0 ? field("provider", "Where", where.element, { group: true }) : null,
+    providers.length > 1 ? field("provider", "Where", where.element, { group: true }) : null,
     providers.length > 0 ? linkPart : null,
     field("description", "Notes (optional)", notes),
   );
@@ -113,7 +115,7 @@ export function sessionForm({ session, guests = [], picked = [], providers = [] 
       description: notes.value.trim(),
     };
     if (providers.length > 0) values.provider = where.value();
-    if (values.provider === "external") values.join_url = link.value.trim();
+    if (values.provider === "external") values.join_url = completed(link.value.trim());
     return { values, picked: picker.picked() };
   }
 
@@ -121,11 +123,12 @@ export function sessionForm({ session, guests = [], picked = [], providers = [] 
   function problems({ values }) {
     const found = {};
     if (!values.title) found.title = "must not be empty";
-    if (!values.scheduled_start) found.scheduled_start = "needs a date and a time";
+    if (isSkipped(date.value, time.value)) found.scheduled_start = "does not exist on that day: the clocks go forward";
+    else if (!values.scheduled_start) found.scheduled_start = "needs a date and a time";
     else if (values.scheduled_start !== session.scheduled_start && new Date(values.scheduled_start) < Date.now())
       found.scheduled_start = "must not be in the past";
-    if (values.provider === "external" && !/^https:\/\/./.test(values.join_url))
-      found.join_url = "must be a link that begins with https://";
+    if (values.provider === "external" && !/^https:\/\/[^\s/@]+\.[^\s/@]+(\/\S*)?$/.test(values.join_url))
+      found.join_url = "must be a link, such as https://meet.google.com/abc";
     return found;
   }
 
@@ -147,7 +150,13 @@ export function sessionForm({ session, guests = [], picked = [], providers = [] 
     fields[name].control.removeAttribute("aria-invalid");
   }
 
-  return { element, read, problems, mark };
+  const untouched = JSON.stringify(read());
+  return { element, read, problems, mark, isTouched: () => JSON.stringify(read()) !== untouched };
+}
+
+/** A link as people type it, completed. */
+function completed(link) {
+  return /^[a-z][a-z0-9+.-]*:\/\//i.test(link) || !link ? link : `https://${link}`;
 }
 
 /** A few values side by side, one of them chosen. */
@@ -175,8 +184,17 @@ function guestPicker(guests, picked, size) {
     ),
   );
   const ticked = () => inputs.filter((input) => input.checked);
+  const search = h("input", {
+    type: "search",
+    placeholder: "Search people",
+    "aria-label": "Search people",
+    oninput: () => {
+      const wanted = search.value.trim().toLowerCase();
+      rows.forEach((row) => (row.hidden = !row.textContent.toLowerCase().includes(wanted)));
+    },
+  });
   return {
-    element: h("div", {}, h("div", { class: "guests" }, rows), seats),
+    element: h("div", {}, guests.length > 6 ? search : null, h("div", { class: "guests" }, rows), seats),
     picked: () => ticked().map((input) => input.value),
     follow() {
       const [taken, most] = [ticked().length, size() - 1];

@@ -1,10 +1,15 @@
-/** The sessions, in tabs: what is on, what is planned, the links to pass on, and what is past. */
+/** The sessions, in tabs: what is on, what is planned, the links to pass on, and what is past. Read page by page. */
 import { button, h, icon, show } from "./dom.js";
 import { inviteLink, linkField, readable } from "./invite.js";
-import { phaseOf } from "./phase.js";
+import { sessions as service } from "./service.js";
 import { sessionCard, joinable } from "./session-card.js";
 import { clock, dayName, shortDay } from "./time.js";
 import { troubleSlot } from "./trouble.js";
+import { waitingInWords } from "./words.js";
+
+const PAGE = 20;
+/** The most that the database gives at once. */
+const LARGEST_PAGE = 100;
 
 const TABS = {
   ongoing: {
@@ -32,10 +37,13 @@ const TABS = {
  * @param person whose sessions they are
  * @param act what can be done with a session, by name
  * @param nameOf the name of a user, where it is known
- * @param refresh reads them again
  */
-export function sessionTabs({ person, act, nameOf, refresh }) {
-  let sessions;
+export function sessionTabs({ person, act, nameOf }) {
+  /** What has been read of each phase: `{rows, more}`, where `more` says that there are further pages. */
+  const read = {};
+  const scrolled = {};
+  /** What Zoom has not confirmed, by session. */
+  let waiting = new Map();
   let chosen;
   let failed = false;
   const trouble = troubleSlot({ reload: refresh });
@@ -56,32 +64,119 @@ export function sessionTabs({ person, act, nameOf, refresh }) {
     ),
   );
   const panel = h("div", { id: "tab-panel", role: "tabpanel" });
+  const confirming = h("div", { class: "confirming" });
+  const further = h("div", { class: "further" });
+  // The next page is read before its end is in sight; the button is for those who do not scroll.
+  const nearEnd = new IntersectionObserver(([{ isIntersecting }]) => isIntersecting && readFurther(), {
+    rootMargin: "600px",
+  });
   const element = h(
     "section",
     { class: "sessions", "aria-label": "Sessions" },
     h("div", { class: "tabs", role: "tablist", "aria-label": "Sessions" }, tabs),
     trouble.element,
+    confirming,
     panel,
+    further,
   );
 
-  function choose(key) {
-    chosen = key;
+  /** Reads a phase as far as it is shown already, a page at least. */
+  async function readPhase(phase) {
+    const wanted = Math.max(PAGE, read[phase]?.rows.length ?? 0);
+    let rows = [];
+    let more = true;
+    while (more && rows.length < wanted) {
+      const pageSize = Math.min(LARGEST_PAGE, wanted - rows.length);
+      const page = await service.list(phase, { pageSize, after: rows.at(-1) });
+      rows = rows.concat(page);
+      more = page.length === pageSize;
+    }
+    read[phase] = { rows, more };
+  }
+
+  let running;
+  let again;
+  /** Reads again what is shown. A call during a reading makes it read once more. */
+  function refresh() {
+    again = true;
+    running ??= readAll().finally(() => (running = undefined));
+    return running;
+  }
+
+  async function readAll() {
+    while (again) {
+      again = false;
+      const phases = ["ongoing", "upcoming", ...(read.past || chosen === "past" ? ["past"] : [])];
+      try {
+        await Promise.all([...phases.map(readPhase), person.isHost && readWaiting()]);
+        failed = false;
+        trouble.clear();
+        chosen ??= read.ongoing.rows.length > 0 ? "ongoing" : "upcoming";
+        draw();
+      } catch (error) {
+        report(error);
+      }
+    }
+  }
+
+  function report(error) {
+    failed = true;
+    trouble.report(error, refresh);
     draw();
   }
 
-  /** Arrow keys walk along the tabs, as in every tab list. */
+  async function readWaiting() {
+    waiting = new Map((await service.waiting()).map((change) => [change.session_id, change]));
+  }
+
+  let readingFurther = false;
+  async function readFurther() {
+    const phase = phaseOfTab();
+    const known = read[phase];
+    if (!known?.more || readingFurther) return;
+    readingFurther = true;
+    try {
+      const page = await service.list(phase, { pageSize: PAGE, after: known.rows.at(-1) });
+      // A refresh may have come in between.
+      if (read[phase] === known) read[phase] = { rows: [...known.rows, ...page], more: page.length === PAGE };
+      draw();
+    } catch (error) {
+      trouble.report(error, readFurther);
+    } finally {
+      readingFurther = false;
+    }
+  }
+
+  const phaseOfTab = () => (current() === "links" ? "upcoming" : current());
+  const current = () => chosen ?? "upcoming";
+
+  function choose(key) {
+    scrolled[current()] = window.scrollY;
+    chosen = key;
+    draw();
+    window.scrollTo(0, scrolled[key] ?? 0);
+    if (key === "past" && !read.past) readPhase("past").then(draw, report);
+  }
+
+  /** Arrow keys walk along the tabs, Home and End to the first and the last, as in every tab list. */
   function moveAlong(event) {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (!step) return;
-    const next = tabs[(tabs.indexOf(event.currentTarget) + step + tabs.length) % tabs.length];
+    const at = tabs.indexOf(event.currentTarget);
+    const next = {
+      ArrowRight: tabs[(at + 1) % tabs.length],
+      ArrowLeft: tabs.at(at - 1),
+      Home: tabs[0],
+      End: tabs.at(-1),
+    }[event.key];
+    if (!next) return;
+    event.preventDefault();
     choose(next.dataset.tab);
     next.focus();
   }
 
-  function inTab(key, now) {
-    if (key === "links") return sessions.filter((session) => joinable(session) && phaseOf(session, now) !== "past");
-    const found = sessions.filter((session) => phaseOf(session, now) === key);
-    return key === "past" ? found.reverse() : found;
+  function inTab(key) {
+    if (key !== "links") return read[key]?.rows;
+    const rows = read.upcoming && [...read.ongoing.rows, ...read.upcoming.rows];
+    return rows?.filter(joinable);
   }
 
   /** Draws, and leaves the focus on the button it was on, even if that is drawn anew. */
@@ -93,31 +188,40 @@ export function sessionTabs({ person, act, nameOf, refresh }) {
   }
 
   function drawNow(now) {
-    const current = chosen ?? "upcoming";
+    const key = current();
     for (const tab of tabs) {
-      const isCurrent = tab.dataset.tab === current;
+      const isCurrent = tab.dataset.tab === key;
       tab.setAttribute("aria-selected", String(isCurrent));
       tab.tabIndex = isCurrent ? 0 : -1;
-      const counted =
-        sessions && ["ongoing", "upcoming"].includes(tab.dataset.tab) ? inTab(tab.dataset.tab, now).length : 0;
-      tab.querySelector(".count").textContent = counted || "";
+      const { rows, more } = (["ongoing", "upcoming"].includes(tab.dataset.tab) && read[tab.dataset.tab]) || { rows: [] };
+      tab.querySelector(".count").textContent = rows.length ? `${rows.length}${more ? "+" : ""}` : "";
     }
-    panel.setAttribute("aria-labelledby", `tab-${current}`);
-    panel.setAttribute("aria-busy", String(!sessions && !failed));
-    if (panel.dataset.tab !== current) panel.signature = undefined;
-    panel.dataset.tab = current;
-    if (!sessions) {
-      show(panel, { failed }, () => (failed ? [] : skeleton()));
-      return;
-    }
-    const found = inTab(current, now);
-    if (found.length === 0) show(panel, { empty: current }, () => emptyState(current));
-    else if (current === "links") show(panel, found, () => h("ul", { class: "list" }, found.map(linkItem)));
-    else showDays(panel, found, current, now);
+    panel.setAttribute("aria-labelledby", `tab-${key}`);
+    const found = inTab(key);
+    panel.setAttribute("aria-busy", String(!found && !failed));
+    if (panel.dataset.tab !== key) panel.signature = undefined;
+    panel.dataset.tab = key;
+    drawFurther(found);
+    if (!found) show(panel, { failed }, () => (failed ? [] : skeleton()));
+    else if (found.length === 0) show(panel, { empty: key }, () => emptyState(key));
+    else if (key === "links") show(panel, found, () => h("ul", { class: "list" }, found.map(linkItem)));
+    else showDays(panel, found, now);
+    show(confirming, key === "upcoming" ? [...waiting.values()].filter(({ kind }) => kind === "create") : [], (open) =>
+      open.map((creation) => h("p", { class: "note", role: "status" }, waitingInWords(creation))),
+    );
+  }
+
+  function drawFurther(found) {
+    const hasMore = Boolean(found && read[phaseOfTab()]?.more);
+    show(further, { hasMore }, () =>
+      hasMore ? button({ class: "secondary wide", "data-focus": "further", onclick: readFurther }, "Show more") : [],
+    );
+    nearEnd.unobserve(further);
+    if (hasMore) nearEnd.observe(further);
   }
 
   /** Days with their sessions. What is the same as before stays as it is, and so does what a person is looking at. */
-  function showDays(container, found, current, now) {
+  function showDays(container, found, now) {
     const outline = [...groupByDay(found, now)].map(([day, those]) => [day, those.map(({ id }) => id)]);
     show(container, outline, () =>
       outline.map(([day, ids]) => [
@@ -129,10 +233,18 @@ export function sessionTabs({ person, act, nameOf, refresh }) {
         ),
       ]),
     );
-    for (const session of found) {
-      const item = container.querySelector(`[data-session="${session.id}"]`);
-      sessionCard(item, { session, person, phase: phaseOf(session, now), hostName: nameOf(session.host_id), act, now });
-    }
+    const places = new Map(
+      Array.from(container.querySelectorAll("[data-session]"), (item) => [item.dataset.session, item]),
+    );
+    for (const session of found)
+      sessionCard(places.get(session.id), {
+        session,
+        person,
+        hostName: nameOf(session.host_id),
+        waiting: waiting.get(session.id),
+        act,
+        now,
+      });
   }
 
   function emptyState(key) {
@@ -157,30 +269,26 @@ export function sessionTabs({ person, act, nameOf, refresh }) {
       { class: "card link" },
       h("h3", {}, session.title),
       h("p", { class: "soft" }, `${shortDay(session.scheduled_start)}, ${clock(session.scheduled_start)}`),
-      own ? h("p", { class: "soft" }, `Code ${readable(session.share_code)}`) : null,
+      own ? h("p", { class: "soft" }, `Code ${readable(session.invite.share_code)}`) : null,
       own ? linkField(inviteLink(session), session.title) : linkField(session.join_url, session.title, "Link to join"),
     );
   }
 
   return {
     element,
-    /** Shows sessions as the database gives them. */
-    update(found) {
-      sessions = found;
-      trouble.clear();
-      chosen ??= found.some((session) => phaseOf(session) === "ongoing") ? "ongoing" : "upcoming";
-      draw();
-    },
+    refresh,
     /** Redraws what depends on the time of day. */
-    tick: () => sessions && draw(),
+    tick() {
+      if (waiting.size > 0) readWaiting().then(draw, report);
+      else if (read.upcoming) draw();
+    },
     draw,
     choose,
-    /** Says that sessions could not be read. What was read before stays. */
-    report(error) {
-      failed = true;
-      trouble.report(error, refresh);
-      draw();
-    },
+    /** Whether Zoom has to confirm something, a session is on, or one begins within a quarter of an hour. */
+    isNear: () =>
+      waiting.size > 0 ||
+      Boolean(read.ongoing?.rows.length) ||
+      (read.upcoming?.rows ?? []).some(({ scheduled_start }) => new Date(scheduled_start) - Date.now() < 15 * 60_000),
   };
 }
 

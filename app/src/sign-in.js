@@ -1,5 +1,5 @@
 /** Signing in, by email and password. The local stack's demo users are a tap away. */
-import { signIn } from "./api.js";
+import { signIn } from "./service.js";
 import { button, h, icon } from "./dom.js";
 import { troubleSlot } from "./trouble.js";
 
@@ -23,6 +23,12 @@ export function signInPage({ onSignedIn, reason, invited }) {
   async function submitted(event) {
     event.preventDefault();
     if (submit.classList.contains("busy")) return;
+    const empty = [email, password].find(({ value }) => !value.trim());
+    if (empty) {
+      trouble.tell({ sentence: empty === email ? "Enter your email address." : "Enter your password." });
+      empty.focus();
+      return;
+    }
     await trouble.around(null, submit, "Signing in…", async () =>
       onSignedIn(await signIn(email.value.trim(), password.value)),
     );

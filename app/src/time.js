@@ -10,7 +10,7 @@ const LOCALE = navigator.languages?.find((language) => language.startsWith("en")
 const format = (options) => new Intl.DateTimeFormat(LOCALE, options);
 const CLOCK = format({ hour: "numeric", minute: "2-digit" });
 const DAY = format({ weekday: "long", day: "numeric", month: "long" });
-const DAY_AND_YEAR = format({ day: "numeric", month: "long", year: "numeric" });
+const DAY_AND_YEAR = format({ weekday: "long", day: "numeric", month: "long", year: "numeric" });
 const SHORT_DAY = format({ weekday: "short", day: "numeric", month: "short" });
 const DISTANCE = new Intl.RelativeTimeFormat(LOCALE, { numeric: "auto" });
 
@@ -56,6 +56,12 @@ export function toInputs(instant) {
 export function fromInputs(date, time) {
   const instant = new Date(`${date}T${time}`);
   return Number.isNaN(instant.getTime()) ? null : instant.toISOString();
+}
+
+/** Whether such inputs name a time that the clocks skip, as when they go forward in spring. */
+export function isSkipped(date, time) {
+  const instant = fromInputs(date, time);
+  return instant !== null && toInputs(instant).time !== time.slice(0, 5);
 }
 
 /** What a new session begins with: the next half hour that is at least a quarter of an hour away. */

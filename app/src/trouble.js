@@ -1,7 +1,7 @@
 /** A place where a failure is shown: what happened, and what to do now. */
 import { busy, button, h, icon } from "./dom.js";
-import { Problem } from "./api.js";
-import { fieldInWords, remedy } from "./words.js";
+import { Problem } from "./service.js";
+import { fieldInWords, remedy, sayFields } from "./words.js";
 
 const FAULT = "Something went wrong on this page. Reload it, and contact support if it happens again.";
 
@@ -23,13 +23,15 @@ export function troubleSlot(offers = {}) {
     const words = h("div", {}, title ? h("strong", {}, title) : null, h("p", {}, sentence));
     if (actions.length > 0) words.append(h("div", { class: "trouble-actions" }, actions));
     element.replaceChildren(h("div", { class: "alert", role: "alert" }, icon("alert"), words));
-    element.scrollIntoView({ block: "nearest" });
+    // A field that is marked as wrong stays in sight.
+    if (!document.activeElement?.matches("[aria-invalid=true]")) element.scrollIntoView({ block: "nearest" });
   }
 
   /** Shows a failure. `again` repeats what failed, where that makes sense. */
   function report(error, again) {
     if (!(error instanceof Problem)) console.error(error);
     const problem = error instanceof Problem ? error : new Problem({ sentence: FAULT });
+    element.dataset.code = problem.code;
     const offer = (text, run) => button({ class: "secondary small", onclick: () => (clear(), run()) }, text);
     const actions = {
       reconnect: offers.reconnect && [
@@ -42,7 +44,7 @@ export function troubleSlot(offers = {}) {
     const reference = problem.status >= 500 && problem.requestId ? ` Reference: ${problem.requestId}` : "";
     const what = remedy(problem);
     if (what === "reconnect") offers.ended?.();
-    tell({ sentence: [problem.sentence, ...fields].join(" ") + reference, actions: actions[what] ?? [] });
+    tell({ sentence: [sayFields(problem.sentence), ...fields].join(" ") + reference, actions: actions[what] ?? [] });
   }
 
   /** Runs something behind a button of a sheet, holds the sheet meanwhile, and shows the failure if there is one. */

@@ -21,7 +21,7 @@ const RETURNS = {
     "Zoom is not connected",
     "You did not allow the connection. Tap Connect Zoom if you change your mind.",
   ],
-  invalid_state: ["This link cannot be used", "It was used before, or it is not complete. Tap Connect Zoom again."],
+  invalid_state: ["This link cannot be used", "It was used before, or part of it is missing. Tap Connect Zoom again."],
   state_expired: ["This link has expired", "Connecting took longer than ten minutes. Tap Connect Zoom again."],
   missing_scope: [
     "Zoom did not grant all permissions",
@@ -33,6 +33,21 @@ const RETURNS = {
 
 export function returnInWords(code) {
   return RETURNS[code] ?? ["Something went wrong on our side", "Nothing was connected. Try again in a few minutes."];
+}
+
+/** Why Zoom has not confirmed a change, by `reason` of video_sessions_waiting(). */
+const WAITING = {
+  zoom_unavailable: "it does not answer right now. It is told as soon as it does",
+  zoom_daily_limit: "it takes no more changes today. It is told tomorrow",
+  zoom_not_connected: "connect Zoom, and it is told",
+  zoom_expired: "reconnect Zoom, and it is told",
+  zoom_other_account: "connect the Zoom account that this session belongs to, and it is told",
+};
+
+export function waitingInWords({ kind, reason }) {
+  if (reason === "given_up") return "Zoom could not be told of the change. Contact support.";
+  const what = kind === "create" ? "This session is being confirmed" : "Zoom does not know of the change yet";
+  return WAITING[reason] ? `${what}: ${WAITING[reason]}.` : `${what}.`;
 }
 
 /** Names of fields where a refusal names them, as the form calls them. */
@@ -74,6 +89,9 @@ export function remedy(problem) {
     case "session_gone":
     case "zoom_outcome_unknown":
       return "reload";
+    case "signed_out":
+    case "creation_running":
+      return problem.code === "creation_running" ? "retry" : null;
     default:
       return problem.status === 0 || problem.status >= 500 || problem.status === 409 ? "retry" : null;
   }

@@ -10,7 +10,9 @@ use http::HeaderValue;
 use reqwest::Url;
 use serde_json::{Map, Value};
 
-use crate::{auth::jwks::Jwks, error::Error, json, seal::SealingKeys, secret::Secret};
+use crate::{
+    auth::jwks::Jwks, error::Error, json, seal::SealingKeys, secret::Secret, zoom::meeting_settings::MeetingSettings,
+};
 
 /// What a function demands beyond the Supabase variables, which all of them use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,13 +35,15 @@ pub struct Config {
     zoom: Option<ZoomApp>,
     webhook_secret: Option<Secret<String>>,
     app_redirect_uri: Option<Url>,
-    /// `ZOOM_WEBHOOK_MAX_AGE_SECONDS`: older events are refused; 2 hours by default, since Zoom's last retry comes after
-    /// about 85 minutes.
+    /// `ZOOM_WEBHOOK_MAX_AGE_SECONDS`: older events are refused; 2 hours by default, since Zoom's last retry comes
+    /// after about 85 minutes.
     pub webhook_max_age: TimeDelta,
     /// `APP_INVITE_URI`: the page that takes invite links; without it sessions carry no `invite_url`.
     pub app_invite_uri: Option<Url>,
     /// `ALLOWED_ORIGINS`: origins that browsers may call from, comma separated; `*` by default.
     pub allowed_origins: AllowedOrigins,
+    /// `ALLOW_ANONYMOUS_PARTICIPANTS`: whether anonymous sign-ins may join; `false` by default. They never host.
+    pub allow_anonymous_participants: bool,
 }
 
 /// The Supabase project behind the functions.
@@ -47,11 +51,14 @@ pub struct Config {
 pub struct Supabase {
     /// `SUPABASE_URL`, without a slash at its end.
     pub url: String,
-    /// `SUPABASE_SECRET_KEYS` (JSON object of names and keys), `SUPABASE_SECRET_KEY` or `SUPABASE_SERVICE_ROLE_KEY`. The
-    /// first is used for our own calls; service callers may use any.
+    /// `SUPABASE_SECRET_KEYS` (JSON object of names and keys), `SUPABASE_SECRET_KEY` or `SUPABASE_SERVICE_ROLE_KEY`.
+    /// The first is used for our own calls; service callers may use any.
     pub secret_keys: SecretKeys,
     /// Where the keys that sign user tokens come from.
     pub jwks: JwksSource,
+    /// `SUPABASE_JWT_ISSUER`: who user tokens are by, by default `SUPABASE_URL/auth/v1`. A project behind a custom domain
+    /// keeps its old issuer.
+    pub jwt_issuer: String,
 }
 
 /// Secret keys of the project, at least one.
@@ -97,6 +104,8 @@ pub struct ZoomApp {
     pub api_url: String,
     /// `TOKEN_ENCRYPTION_KEYS`: `id:base64,…`, 32 bytes each; the first seals, all open.
     pub sealing_keys: SealingKeys,
+    /// `ZOOM_MEETING_SETTINGS`: how new meetings behave; see [`MeetingSettings::parse`].
+    pub meeting_settings: MeetingSettings,
 }
 
 /// Origins that browsers may call from.
@@ -111,6 +120,13 @@ pub enum AllowedOrigins {
 /// What is wrong with the environment, by variable name. Holds no values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError(Vec<(&'static str, &'static str)>);
+
+impl ConfigError {
+    /// Names of variables, and what is wrong with each.
+    pub fn problems(&self) -> &[(&'static str, &'static str)] {
+        &self.0
+    }
+}
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -150,6 +166,7 @@ impl Config {
         let allowed_origins = reader
             .optional("ALLOWED_ORIGINS", origins)
             .unwrap_or(AllowedOrigins::Any);
+        let allow_anonymous_participants = reader.optional("ALLOW_ANONYMOUS_PARTICIPANTS", truth).unwrap_or(false);
         match (supabase, reader.problems.is_empty()) {
             (Some(supabase), true) => Ok(Self {
                 supabase,
@@ -159,9 +176,16 @@ impl Config {
                 app_redirect_uri: app_redirect_uri.flatten(),
                 app_invite_uri,
                 allowed_origins,
+                allow_anonymous_participants,
             }),
             _ => Err(ConfigError(reader.problems)),
         }
+    }
+
+    /// The secret keys by themselves, for a configuration that is not whole otherwise.
+    pub fn read_secret_keys(variable: &impl Fn(&str) -> Option<String>) -> Option<SecretKeys> {
+        let problems = Vec::new();
+        Reader { variable, problems }.secret_keys()
     }
 
     /// The Zoom app.
@@ -225,12 +249,15 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
         self.optional(name, parse)
     }
 
+    fn secret_keys(&mut self) -> Option<SecretKeys> {
+        self.optional("SUPABASE_SECRET_KEYS", secret_keys)
+            .or_else(|| self.optional("SUPABASE_SECRET_KEY", secret_key))
+            .or_else(|| self.optional("SUPABASE_SERVICE_ROLE_KEY", secret_key))
+    }
+
     fn supabase(&mut self) -> Option<Supabase> {
         let url = self.required("SUPABASE_URL", http_url);
-        let secret_keys = self
-            .optional("SUPABASE_SECRET_KEYS", secret_keys)
-            .or_else(|| self.optional("SUPABASE_SECRET_KEY", secret_key))
-            .or_else(|| self.optional("SUPABASE_SERVICE_ROLE_KEY", secret_key));
+        let secret_keys = self.secret_keys();
         if secret_keys.is_none() {
             let name = "SUPABASE_SECRET_KEY";
             if !self.problems.iter().any(|(known, _)| *known == name) {
@@ -241,6 +268,7 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
             Jwks::parse(text.as_bytes()).ok_or("is not a JSON Web Key Set")
         });
         let jwks_url = self.optional("SUPABASE_JWKS_URL", http_url);
+        let jwt_issuer = self.optional("SUPABASE_JWT_ISSUER", http_url);
         let url = url?;
         let jwks = inline.map_or_else(
             || JwksSource::Url(jwks_url.unwrap_or_else(|| format!("{url}/auth/v1/.well-known/jwks.json"))),
@@ -249,6 +277,7 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
         Some(Supabase {
             secret_keys: secret_keys?,
             jwks,
+            jwt_issuer: jwt_issuer.unwrap_or_else(|| format!("{url}/auth/v1")),
             url,
         })
     }
@@ -260,6 +289,7 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
         let oauth_url = self.optional("ZOOM_OAUTH_URL", zoom_url);
         let api_url = self.optional("ZOOM_API_URL", zoom_url);
         let sealing_keys = self.required("TOKEN_ENCRYPTION_KEYS", SealingKeys::parse);
+        let meeting_settings = self.optional("ZOOM_MEETING_SETTINGS", MeetingSettings::parse);
         Some(ZoomApp {
             client_id: client_id?,
             client_secret: Secret::new(client_secret?),
@@ -267,12 +297,17 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
             oauth_url: oauth_url.unwrap_or_else(|| "https://zoom.us/oauth".to_owned()),
             api_url: api_url.unwrap_or_else(|| "https://api.zoom.us/v2".to_owned()),
             sealing_keys: sealing_keys?,
+            meeting_settings: meeting_settings.unwrap_or_default(),
         })
     }
 }
 
 fn not_empty(text: &str) -> Result<String, &'static str> {
     Ok(text.to_owned())
+}
+
+fn truth(text: &str) -> Result<bool, &'static str> {
+    text.parse().map_err(|_| "is neither true nor false")
 }
 
 fn seconds(text: &str) -> Result<TimeDelta, &'static str> {
@@ -354,9 +389,18 @@ fn origins(text: &str) -> Result<AllowedOrigins, &'static str> {
     }
     list.into_iter()
         .map(|origin| {
-            let url =
-                Url::parse(origin).map_err(|_| "has an entry that is not an origin such as https://app.example")?;
-            Ok(url.origin().ascii_serialization())
+            const PROBLEM: &str =
+                "has an entry that is not an origin such as https://app.example or capacitor://localhost";
+            let url = Url::parse(origin).map_err(|_| PROBLEM)?;
+            match (url.origin().ascii_serialization(), url.host_str()) {
+                // An app's own scheme. Browsers call its origin by scheme and host; `null` would be everybody's.
+                (opaque, Some(host)) if opaque == "null" => Ok(url.port().map_or_else(
+                    || format!("{}://{host}", url.scheme()),
+                    |port| format!("{}://{host}:{port}", url.scheme()),
+                )),
+                (opaque, None) if opaque == "null" => Err(PROBLEM),
+                (origin, _) => Ok(origin),
+            }
         })
         .collect::<Result<_, _>>()
         .map(AllowedOrigins::Only)

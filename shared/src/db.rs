@@ -13,11 +13,11 @@ use serde_json::{json, Value};
 use uuid::Uuid;
 
 use crate::{
-    call::Timings,
     config::Supabase,
     error::Error,
-    exchange::exchange,
     json,
+    log::{self, Timings},
+    outbound::Calls,
     time::{self, millis_since, now},
 };
 
@@ -30,11 +30,12 @@ pub struct Database {
     client: Postgrest,
     request_id: Uuid,
     timings: Arc<Timings>,
+    calls: Arc<Calls>,
 }
 
 impl Database {
     /// A connection to the project's PostgREST. The request id travels along for the logs.
-    pub fn new(supabase: &Supabase, request_id: Uuid, timings: Arc<Timings>) -> Self {
+    pub fn new(supabase: &Supabase, request_id: Uuid, timings: Arc<Timings>, calls: Arc<Calls>) -> Self {
         let key = supabase.secret_keys.own().expose();
         let mut client = Postgrest::new(format!("{}/rest/v1", supabase.url))
             .insert_header("apikey", key)
@@ -47,6 +48,7 @@ impl Database {
             client,
             request_id,
             timings,
+            calls,
         }
     }
 
@@ -59,9 +61,9 @@ impl Database {
         self.read(function, self.call(function, arguments).await?)
     }
 
-    /// Runs a step that must not be lost, because it saves what nobody could fetch again. Whatever goes wrong, it is retried
-    /// for about a quarter of a minute, for a refusal may pass too (a stale schema cache, a clock that is off) and what
-    /// could not be read may have been done; the step has to be repeatable.
+    /// Runs a step that must not be lost, because it saves what nobody could fetch again. Whatever goes wrong, it is
+    /// retried for about a quarter of a minute, for a refusal may pass too (a stale schema cache, a clock that is off)
+    /// and what could not be read may have been done; the step has to be repeatable.
     ///
     /// # Errors
     /// As [`Database::rpc`], after the last attempt.
@@ -82,12 +84,11 @@ impl Database {
     async fn call(&self, function: &'static str, arguments: &Value) -> Result<Value, Error> {
         let start = now();
         let request = self.client.rpc(function, arguments.to_string()).build();
-        let reply = exchange(request, DEADLINE).await;
+        let reply = self.calls.send(request, DEADLINE).await;
         self.timings.add_db(millis_since(start));
         let reply = match reply {
-            Ok(Ok(reply)) => reply,
-            Ok(Err(_)) => return Err(self.unavailable(function, "no answer")),
-            Err(_) => return Err(self.unavailable(function, "no answer in time")),
+            Ok(reply) => reply,
+            Err(error) => return Err(self.unavailable(function, &error.to_string())),
         };
         let answer: Option<Value> = serde_json::from_slice(&reply.body).ok();
         if (200..300).contains(&reply.status) {
@@ -105,7 +106,7 @@ impl Database {
     }
 
     fn read<T: DeserializeOwned>(&self, function: &str, answer: Value) -> Result<T, Error> {
-        json::read(json::untag(answer, "outcome")).ok_or_else(|| self.unexpected(function))
+        json::read(answer).ok_or_else(|| self.unexpected(function))
     }
 
     fn unexpected(&self, function: &str) -> Error {
@@ -119,7 +120,7 @@ impl Database {
     }
 
     fn log_failure(&self, function: &str, reason: &str) {
-        crate::call::log(&json!({
+        log::write(&json!({
             "event": "database_failure", "request_id": self.request_id, "step": function, "reason": reason,
         }));
     }

@@ -1,16 +1,22 @@
 //! The edge runtime: the only module that knows it. A request comes in as the host's, becomes plain `http` types for
-//! [`crate::call::serve`], and the answer goes back.
+//! [`crate::serve::serve`], and the answer goes back.
 
 use std::cell::OnceCell;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
-use http::{request::Parts, HeaderName, HeaderValue, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use wasm_bindgen::JsValue;
 
 use crate::{
-    call::{self, Answer, App, Call, Endpoint, MAX_BODY_BYTES},
+    call::{self, Answer, Body, Endpoint, RequestContext, MAX_BODY_BYTES, WANTED_HEADERS},
     error::Error,
+    serve::{self, App},
 };
+
+/// A request as the host's.
+pub use web_sys::Request as HostRequest;
+/// An answer as the host's.
+pub use web_sys::Response as HostResponse;
 
 thread_local! {
     // One function per isolate, so one app; leaked once, since it lives as long as the isolate.
@@ -22,22 +28,30 @@ thread_local! {
 /// # Errors
 /// Only when the host refuses to build a response at all.
 pub async fn serve(
-    mut request: worker::Request,
+    request: HostRequest,
     env: worker::Env,
     endpoint: &Endpoint,
-    handler: impl AsyncFnOnce(&Call<'_>) -> Result<Answer, Error>,
-) -> worker::Result<worker::Response> {
-    let app = app(&env, endpoint);
-    let (parts, body) = match parts(&request) {
-        Ok(parts) => (parts, read_body(&mut request).await),
-        Err(error) => {
-            let (mut parts, ()) = Request::new(()).into_parts();
-            parts.method = endpoint.method.clone();
-            (parts, Err(error))
-        }
-    };
-    let answer = call::serve(app, endpoint, parts, body, handler).await;
-    respond(answer)
+    handler: impl AsyncFnOnce(&RequestContext<'_>) -> Result<Answer, Error>,
+) -> worker::Result<HostResponse> {
+    let answer = serve::serve(app(&env, endpoint), endpoint, read(&request), handler).await;
+    // A host may close the connection of a client whose body it has not read, while that sends its next request.
+    if js::has_unread_body(&request) {
+        // A body that breaks off is thrown away as well.
+        let _ = js::discard_body(&request, MAX_BODY_BYTES, MAX_DISCARDED_BYTES).await;
+    }
+    let (parts, body) = answer.into_parts();
+    Ok(js::respond(parts.status.as_u16(), &lines(&parts.headers), &body)?)
+}
+
+/// Runs a job that the host's clock has started. Its outcome is in the log line.
+pub async fn run_scheduled(
+    env: worker::Env,
+    endpoint: &Endpoint,
+    job: impl AsyncFnOnce(&RequestContext<'_>) -> Result<Answer, Error>,
+) {
+    let mut request = Request::new(call::body(Bytes::new()));
+    *request.method_mut() = endpoint.method.clone();
+    serve::serve(app(&env, endpoint), endpoint, Ok(request), job).await;
 }
 
 /// The isolate's app, its configuration read once.
@@ -50,75 +64,101 @@ pub fn app(env: &worker::Env, endpoint: &Endpoint) -> &'static App {
     })
 }
 
-fn parts(request: &worker::Request) -> Result<Parts, Error> {
-    let unreadable = |_| Error::field("request", "has an address or headers that cannot be read");
-    let address = request.inner().url();
-    let mut built = Request::builder()
-        .method(request.inner().method().as_str())
-        .uri(address)
-        .body(())
-        .map_err(|_| unreadable(()))?;
-    for (name, value) in request.headers().entries() {
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unreadable(()))?;
-        // Bytes beyond ASCII are allowed, and hosts add headers of their own that have some.
-        let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| unreadable(()))?;
-        built.headers_mut().append(name, value);
-    }
-    Ok(built.into_parts().0)
+/// The request with the headers that anybody here reads. Its body is read when it is asked for.
+fn read(request: &HostRequest) -> Result<Request<Body>, Error> {
+    let unreadable = || Error::field("request", "has an address or headers that cannot be read");
+    let head = js::read_head(request, &WANTED_HEADERS.join("\n"));
+    let mut head = head.split('\n');
+    // Not `request.clone()`: the host's request has a method of that name that copies the body.
+    let mut read = Request::builder()
+        .method(head.next().unwrap_or_default())
+        .uri(head.next().unwrap_or_default())
+        .body(read_body(Clone::clone(request)))
+        .map_err(|_| unreadable())?;
+    *read.headers_mut() = read_headers(head).ok_or_else(unreadable)?;
+    Ok(read)
 }
 
 /// What is read at most of a body that is too large, in bytes.
 const MAX_DISCARDED_BYTES: usize = 4 * 1024 * 1024;
 
-/// Reads the body up to the limit, whatever its length is said to be. What goes beyond is read and thrown away, so that a
-/// client that is still sending hears why it was refused; one that sends without end is cut off. The body of a `GET` means
-/// nothing, and not every host passes it on.
-async fn read_body(request: &mut worker::Request) -> Result<Bytes, Error> {
-    if request.method() == worker::Method::Get {
-        return Ok(Bytes::new());
-    }
-    let Ok(mut stream) = request.stream() else {
-        return Ok(Bytes::new());
-    };
-    let mut body = Vec::new();
-    let mut length = 0_usize;
-    while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|_| Error::InvalidJson)?;
-        length = length.saturating_add(chunk.len());
-        if length > MAX_DISCARDED_BYTES {
-            break;
+/// Reads the body up to the limit. The body of a `GET` means nothing, and not every host passes it on.
+fn read_body(request: HostRequest) -> Body {
+    Box::pin(async move {
+        if request.method() == "GET" {
+            return Ok(Bytes::new());
         }
-        if length <= MAX_BODY_BYTES {
-            body.extend_from_slice(&chunk);
+        match js::read_body(&request, MAX_BODY_BYTES, MAX_DISCARDED_BYTES).await {
+            Ok(body) if body.is_null() => Err(Error::PayloadTooLarge(MAX_BODY_BYTES / 1024)),
+            Ok(body) => Ok(js_sys::Uint8Array::from(body).to_vec().into()),
+            Err(_) => Err(Error::InvalidJson),
         }
-    }
-    if length > MAX_BODY_BYTES {
-        return Err(Error::PayloadTooLarge(MAX_BODY_BYTES / 1024));
-    }
-    Ok(body.into())
+    })
 }
 
-fn respond(answer: Answer) -> worker::Result<worker::Response> {
-    let (parts, body) = answer.into_parts();
-    let headers = worker::Headers::new();
-    for (name, value) in &parts.headers {
-        headers.append(name.as_str(), value.to_str().unwrap_or_default())?;
+/// Headers as they cross: a name and its value, each on a line. One that is not text is left out.
+pub(crate) fn lines(headers: &HeaderMap) -> String {
+    let mut lines = String::new();
+    for (name, value) in headers {
+        if let Ok(value) = value.to_str() {
+            lines.extend([name.as_str(), "\n", value, "\n"]);
+        }
     }
-    let response = if body.is_empty() {
-        worker::Response::empty()?
-    } else {
-        worker::Response::from_bytes(body.to_vec())?
-    };
-    Ok(response.with_status(parts.status.as_u16()).with_headers(headers))
+    lines
 }
 
-/// Runs a job that the host's clock has started. Its outcome is in the log line.
-pub async fn run_scheduled(
-    env: worker::Env,
-    endpoint: &Endpoint,
-    job: impl AsyncFnOnce(&Call<'_>) -> Result<Answer, Error>,
-) {
-    let (mut parts, ()) = Request::new(()).into_parts();
-    parts.method = endpoint.method.clone();
-    call::serve(app(&env, endpoint), endpoint, parts, Ok(Bytes::new()), job).await;
+/// Reads what [`lines`] writes. Bytes beyond ASCII are allowed: people's devices add headers that have some.
+pub(crate) fn read_headers<'a>(mut lines: impl Iterator<Item = &'a str>) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    while let (Some(name), Some(value)) = (lines.next(), lines.next()) {
+        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+        headers.insert(name, HeaderValue::from_bytes(value.as_bytes()).ok()?);
+    }
+    Some(headers)
+}
+
+/// Our own JavaScript, which `edge.mjs` describes.
+pub(crate) mod js {
+    use wasm_bindgen::prelude::wasm_bindgen;
+
+    use super::{HostRequest, HostResponse, JsValue};
+
+    #[wasm_bindgen(module = "/src/edge.mjs")]
+    extern "C" {
+        #[wasm_bindgen(js_name = readHead)]
+        pub fn read_head(request: &HostRequest, names: &str) -> String;
+
+        #[wasm_bindgen(js_name = readBody, catch)]
+        pub async fn read_body(request: &HostRequest, most: usize, longest: usize) -> Result<JsValue, JsValue>;
+
+        #[wasm_bindgen(js_name = hasUnreadBody)]
+        pub fn has_unread_body(request: &HostRequest) -> bool;
+
+        #[wasm_bindgen(js_name = discardBody, catch)]
+        pub async fn discard_body(request: &HostRequest, most: usize, longest: usize) -> Result<JsValue, JsValue>;
+
+        #[wasm_bindgen(catch)]
+        pub fn respond(status: u16, headers: &str, body: &[u8]) -> Result<HostResponse, JsValue>;
+
+        pub async fn send(
+            method: &str,
+            url: &str,
+            headers: &str,
+            body: &[u8],
+            milliseconds: u32,
+            names: &str,
+        ) -> JsValue;
+    }
+
+    /// The three parts of what `send` gives.
+    pub fn parts(answer: &JsValue) -> Option<(u16, String, Vec<u8>)> {
+        let parts = js_sys::Array::from(answer);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let status = parts.get(0).as_f64()? as u16;
+        Some((
+            status,
+            parts.get(1).as_string()?,
+            js_sys::Uint8Array::from(parts.get(2)).to_vec(),
+        ))
+    }
 }

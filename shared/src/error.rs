@@ -43,14 +43,15 @@ pub enum Error {
     #[error("Only the host of this session can start it.")]
     NotTheHost,
     /// 403 `zoom_not_connected`.
-    #[error("Connect Zoom before creating a session.")]
+    #[error("Connect Zoom first, then try again.")]
     ZoomNotConnected,
     /// 403 `zoom_expired`: the host has to reconnect. The reason is for the log; the app reads it by `zoom_connection`.
     #[error("Your Zoom connection has ended. Reconnect Zoom and try again.")]
     ZoomExpired,
-    /// 403 `zoom_other_account`: the session's meeting belongs to another Zoom account than the connected one.
-    #[error("This session was created with another Zoom account. Connect that account to start it.")]
-    ZoomOtherAccount,
+    /// 403 `zoom_other_account`: the session's meeting belongs to another Zoom account than the connected one; its email
+    /// address, where it is known.
+    #[error("This session was created with {}. Connect that account to start it.", other_account(.0.as_deref()))]
+    ZoomOtherAccount(Option<String>),
     /// 403 `missing_scope`: the connection lacks a permission that the call needs.
     #[error("Zoom did not grant all the permissions this needs. Reconnect Zoom and allow all of them.")]
     MissingScope,
@@ -60,6 +61,21 @@ pub enum Error {
     /// 404 `session_not_found`.
     #[error("There is no such session.")]
     SessionNotFound,
+    /// 404 `session_not_joinable`: a code that leads nowhere, or to a session that the caller cannot join.
+    #[error(
+        "This code does not lead to a session that you can join. It may be mistyped, or the session is full, cancelled or \
+         over: ask your host."
+    )]
+    SessionNotJoinable,
+    /// 403 `anonymous_not_allowed`: anonymous sign-ins do not take part in this project.
+    #[error("Sign in with an account of your own to join.")]
+    AnonymousNotAllowed,
+    /// 429 `too_many_attempts`: too many codes that lead nowhere; seconds to wait.
+    #[error("Too many codes that lead nowhere. Try again in ten minutes.")]
+    TooManyAttempts(u64),
+    /// 429 `quota_reached`: more than any person does; the database's sentence, and seconds to wait.
+    #[error("{0}")]
+    QuotaReached(String, u64),
     /// 410 `session_ended`.
     #[error("This session is over.")]
     SessionEnded,
@@ -75,6 +91,10 @@ pub enum Error {
     /// 429 `zoom_daily_limit`: the host's 100 meeting changes of the day are used up; seconds until they are back.
     #[error("Zoom allows 100 meeting changes a day, and today's are used up. Try again after 00:00 UTC.")]
     ZoomDailyLimit(u64),
+    /// 429 `zoom_daily_limit`: the Zoom account's requests of the day are used up, whoever made them; seconds until they
+    /// are back.
+    #[error("Your Zoom account has no requests left for today. Try again after 00:00 UTC.")]
+    ZoomAccountDailyLimit(u64),
     /// 503 `zoom_rate_limited`; seconds to wait.
     #[error("Zoom is receiving too many requests right now. Try again in a moment.")]
     ZoomRateLimited(u64),
@@ -115,17 +135,21 @@ impl Error {
             | Self::NotTheHost
             | Self::ZoomNotConnected
             | Self::ZoomExpired
-            | Self::ZoomOtherAccount
+            | Self::ZoomOtherAccount(_)
             | Self::MissingScope
+            | Self::AnonymousNotAllowed
             | Self::ZoomCannotHost => StatusCode::FORBIDDEN,
-            Self::SessionNotFound => StatusCode::NOT_FOUND,
+            Self::SessionNotFound | Self::SessionNotJoinable => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::CreationRunning(_) => StatusCode::CONFLICT,
             Self::SessionEnded | Self::SessionGone => StatusCode::GONE,
             Self::PayloadTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::ZoomDailyLimit(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::ZoomDailyLimit(_)
+            | Self::ZoomAccountDailyLimit(_)
+            | Self::TooManyAttempts(_)
+            | Self::QuotaReached(..) => StatusCode::TOO_MANY_REQUESTS,
             Self::ZoomRejected => StatusCode::BAD_GATEWAY,
             Self::ZoomRateLimited(_)
             | Self::ZoomUnavailable(_)
@@ -149,15 +173,19 @@ impl Error {
             Self::NotTheHost => "not_the_host",
             Self::ZoomNotConnected => "zoom_not_connected",
             Self::ZoomExpired => "zoom_expired",
-            Self::ZoomOtherAccount => "zoom_other_account",
+            Self::ZoomOtherAccount(_) => "zoom_other_account",
             Self::MissingScope => "missing_scope",
             Self::ZoomCannotHost => "zoom_cannot_host",
             Self::SessionNotFound => "session_not_found",
+            Self::SessionNotJoinable => "session_not_joinable",
+            Self::AnonymousNotAllowed => "anonymous_not_allowed",
+            Self::TooManyAttempts(_) => "too_many_attempts",
+            Self::QuotaReached(..) => "quota_reached",
             Self::SessionEnded => "session_ended",
             Self::SessionGone => "session_gone",
             Self::CreationRunning(_) => "creation_running",
             Self::IdempotencyKeyReused => "idempotency_key_reused",
-            Self::ZoomDailyLimit(_) => "zoom_daily_limit",
+            Self::ZoomDailyLimit(_) | Self::ZoomAccountDailyLimit(_) => "zoom_daily_limit",
             Self::ZoomRateLimited(_) => "zoom_rate_limited",
             Self::ZoomUnavailable(_) => "zoom_unavailable",
             Self::ZoomOutcomeUnknown(_) => "zoom_outcome_unknown",
@@ -172,7 +200,10 @@ impl Error {
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Self::CreationRunning(seconds)
+            | Self::TooManyAttempts(seconds)
+            | Self::QuotaReached(_, seconds)
             | Self::ZoomDailyLimit(seconds)
+            | Self::ZoomAccountDailyLimit(seconds)
             | Self::ZoomRateLimited(seconds)
             | Self::ZoomUnavailable(seconds)
             | Self::ZoomOutcomeUnknown(seconds) => Some((*seconds).max(1)),
@@ -203,6 +234,14 @@ impl Error {
     }
 }
 
+/// What the sentence of [`Error::ZoomOtherAccount`] calls the account.
+fn other_account(email: Option<&str>) -> String {
+    email.map_or_else(
+        || "another Zoom account".to_owned(),
+        |email| format!("the Zoom account {email}"),
+    )
+}
+
 /// Whole seconds after which `instant` has come, at least one: what `Retry-After` carries.
 pub fn seconds_until(instant: DateTime<Utc>, now: DateTime<Utc>) -> u64 {
     u64::try_from(instant.signed_duration_since(now).num_milliseconds())
@@ -230,15 +269,24 @@ mod tests {
             (Error::NotTheHost, 403, "not_the_host"),
             (Error::ZoomNotConnected, 403, "zoom_not_connected"),
             (Error::ZoomExpired, 403, "zoom_expired"),
-            (Error::ZoomOtherAccount, 403, "zoom_other_account"),
+            (Error::ZoomOtherAccount(None), 403, "zoom_other_account"),
             (Error::MissingScope, 403, "missing_scope"),
             (Error::ZoomCannotHost, 403, "zoom_cannot_host"),
             (Error::SessionNotFound, 404, "session_not_found"),
+            (Error::SessionNotJoinable, 404, "session_not_joinable"),
+            (Error::AnonymousNotAllowed, 403, "anonymous_not_allowed"),
+            (Error::TooManyAttempts(600), 429, "too_many_attempts"),
+            (
+                Error::QuotaReached("Try again later.".to_owned(), 600),
+                429,
+                "quota_reached",
+            ),
             (Error::SessionEnded, 410, "session_ended"),
             (Error::SessionGone, 410, "session_gone"),
             (Error::CreationRunning(2), 409, "creation_running"),
             (Error::IdempotencyKeyReused, 422, "idempotency_key_reused"),
             (Error::ZoomDailyLimit(60), 429, "zoom_daily_limit"),
+            (Error::ZoomAccountDailyLimit(60), 429, "zoom_daily_limit"),
             (Error::ZoomRateLimited(2), 503, "zoom_rate_limited"),
             (Error::ZoomUnavailable(30), 503, "zoom_unavailable"),
             (Error::ZoomOutcomeUnknown(60), 503, "zoom_outcome_unknown"),
@@ -269,6 +317,16 @@ mod tests {
         for (instant, seconds) in table {
             assert_eq!(seconds_until(instant.parse().unwrap(), now), seconds, "{instant}");
         }
+    }
+
+    #[test]
+    fn the_other_account_is_named_where_it_is_known() {
+        let sentence = |email: Option<&str>| Error::ZoomOtherAccount(email.map(str::to_owned)).to_string();
+        assert_eq!(
+            sentence(Some("work@zoom.test")),
+            "This session was created with the Zoom account work@zoom.test. Connect that account to start it."
+        );
+        assert!(sentence(None).starts_with("This session was created with another Zoom account."));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A sealed value is the text `v1.<key id>.<base64url(nonce ‖ ciphertext ‖ tag)>` with a random 96-bit nonce. The
 //! additional data is table, user and column, so a value copied into another row or column does not open. The first
 //! key of `TOKEN_ENCRYPTION_KEYS` seals, all of them open, which is what lets keys rotate while they are in use.
+//! Handles of pending connections are made with the first key, too; they live for ten minutes.
 
 use aes_gcm::{
     aead::{Aead, KeyInit, Payload},
@@ -12,6 +13,8 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
     Engine,
 };
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
 use uuid::Uuid;
 
 use crate::{error::Error, random, secret::Secret};
@@ -20,7 +23,7 @@ const NONCE_BYTES: usize = 12;
 
 /// The place that a sealed value belongs to.
 #[derive(Debug, Clone, Copy)]
-pub struct Place {
+pub struct SealContext {
     /// The table.
     pub table: &'static str,
     /// The user whose row it is.
@@ -29,7 +32,7 @@ pub struct Place {
     pub column: &'static str,
 }
 
-impl Place {
+impl SealContext {
     fn additional_data(&self) -> String {
         format!("{}/{}/{}", self.table, self.user_id, self.column)
     }
@@ -73,7 +76,7 @@ impl SealingKeys {
     ///
     /// # Errors
     /// [`Error::Internal`] when the platform gives no randomness.
-    pub fn seal(&self, place: Place, secret: &Secret<String>) -> Result<String, Error> {
+    pub fn seal(&self, place: SealContext, secret: &Secret<String>) -> Result<String, Error> {
         let nonce = random::bytes::<NONCE_BYTES>()?;
         let ciphertext = self
             .first
@@ -94,7 +97,7 @@ impl SealingKeys {
     ///
     /// # Errors
     /// [`Error::Internal`] when the key is not configured, or the value was changed or belongs to another place.
-    pub fn open(&self, place: Place, sealed: &str) -> Result<Secret<String>, Error> {
+    pub fn open(&self, place: SealContext, sealed: &str) -> Result<Secret<String>, Error> {
         let (id, encoded) = sealed
             .strip_prefix("v1.")
             .and_then(|rest| rest.split_once('.'))
@@ -122,6 +125,25 @@ impl SealingKeys {
         String::from_utf8(opened)
             .map(Secret::new)
             .map_err(|_| Error::Internal("a sealed value is malformed"))
+    }
+
+    /// A text that only the holder of the first key can make from these parts: HMAC-SHA256 in base64url, of a key made
+    /// for this purpose alone. Parts are told apart by their lengths.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for a key that HMAC does not take, which it does at any length.
+    pub fn authenticate(&self, purpose: &str, parts: &[&str]) -> Result<String, Error> {
+        let keyed = |key: &[u8]| {
+            Hmac::<Sha256>::new_from_slice(key).map_err(|_| Error::Internal("HMAC does not take a sealing key"))
+        };
+        let mut derived = keyed(self.first.key.expose())?;
+        derived.update(purpose.as_bytes());
+        let mut mac = keyed(&derived.finalize().into_bytes())?;
+        for part in parts {
+            mac.update(format!("{}:", part.len()).as_bytes());
+            mac.update(part.as_bytes());
+        }
+        Ok(URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
     }
 
     /// The id of the key that seals.
@@ -160,8 +182,8 @@ mod tests {
     const OLD: &str = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
     const NEW: &str = "k2:HxwdHhscGRoXGBUWExQREg8QDQ4LDAkKBwgFBgMEAQI=";
 
-    fn place(column: &'static str, user: u128) -> Place {
-        Place {
+    fn place(column: &'static str, user: u128) -> SealContext {
+        SealContext {
             table: "user_integrations_zoom",
             user_id: Uuid::from_u128(user),
             column,
@@ -187,6 +209,23 @@ mod tests {
         let secret = Secret::new("token".to_owned());
         let place = place("access_token", 1);
         assert_ne!(keys.seal(place, &secret).unwrap(), keys.seal(place, &secret).unwrap());
+    }
+
+    #[test]
+    fn what_is_authenticated_depends_on_key_purpose_and_parts() {
+        let (old, new) = (SealingKeys::parse(OLD).unwrap(), SealingKeys::parse(NEW).unwrap());
+        let texts = [
+            old.authenticate("a", &["b", "c"]),
+            new.authenticate("a", &["b", "c"]),
+            old.authenticate("b", &["b", "c"]),
+            old.authenticate("a", &["c", "b"]),
+            old.authenticate("a", &["bc", ""]),
+            old.authenticate("a", &["bc"]),
+        ];
+        let different: std::collections::BTreeSet<_> = texts.iter().map(|text| text.clone().unwrap()).collect();
+        assert_eq!(different.len(), texts.len());
+        assert!(different.iter().all(|text| text.len() == 43));
+        assert_eq!(old.authenticate("a", &["b", "c"]), texts[0]);
     }
 
     #[test]

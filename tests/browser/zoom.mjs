@@ -25,6 +25,10 @@ export class Zoom {
     return this.#ask("GET", "state");
   }
 
+  deleteMeeting(id) {
+    return this.#ask("POST", `meetings/${id}/delete`);
+  }
+
   /** Sends the events that wait. */
   deliverEvents() {
     return this.#ask("POST", "webhooks/deliver", {});

@@ -54,6 +54,7 @@ for path, auth in {
     "/zoom-oauth-start": BearerToken("HOST_TOKEN"),
     "/create-session": BearerToken("HOST_TOKEN"),
     "/start-session": BearerToken("HOST_TOKEN"),
+    "/join-session": BearerToken("OTHER_TOKEN"),
     "/refresh-token": BearerToken("HOST_TOKEN"),
     # Somebody else, so that the host stays connected.
     "/zoom-disconnect": BearerToken("OTHER_TOKEN"),

@@ -1,5 +1,5 @@
-//! The part of Supabase Auth that the project stands on: password sign-in, sessions, and tokens signed with ES256 by a key
-//! that lives as long as the stack.
+//! The part of Supabase Auth that the project stands on: password sign-in, sessions, and tokens signed with ES256 by a
+//! key that lives as long as the stack.
 //!
 //! Answers have the shape of Supabase Auth's (`/auth/v1`), so that its client libraries work.
 
@@ -140,8 +140,8 @@ impl Issuer {
         self.token(&json!({"iss": self.iss, "role": "service_role", "iat": now, "exp": now + 60}))
     }
 
-    /// Tokens that name `user_id` and that no function may believe, each with what is wrong with it. (PostgREST looks at
-    /// neither issuer nor audience.)
+    /// Tokens that name `user_id` and that no function may believe, each with what is wrong with it. (PostgREST looks
+    /// at neither issuer nor audience.)
     pub fn forged_tokens(&self, user_id: Uuid) -> Result<Vec<(&'static str, String)>> {
         let now = Utc::now().timestamp();
         let claims = self.claims(user_id, "forged@demo.test");

@@ -34,14 +34,14 @@ select format('update %I.%I set %s', n.nspname, c.relname, string_agg(
 from pg_class as c
 join pg_namespace as n on n.oid = c.relnamespace
 join pg_attribute as a on a.attrelid = c.oid
-where n.nspname in ('public', 'private') and c.relkind in ('r', 'p') and not c.relispartition
+where n.nspname in ('public', 'video_sessions_private') and c.relkind in ('r', 'p') and not c.relispartition
   and a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and a.atttypid in ('timestamptz'::regtype, 'jsonb'::regtype)
 group by n.nspname, c.relname
 order by n.nspname, c.relname";
 
-/// Lets time pass: moves every instant in `public` and `private`, those in JSON too, into the past. No trigger takes notice.
-/// `admin` is a connection of the superuser's that is used for nothing after this. `elsewhere` is called when all of it is about
-/// to be seen, and no row that it moves can be written meanwhile.
+/// Lets time pass: moves every instant in `public` and `video_sessions_private`, those in JSON too, into the past. No
+/// trigger takes notice. `admin` is a connection of the superuser's that is used for nothing after this. `elsewhere` is
+/// called when all of it is about to be seen, and no row that it moves can be written meanwhile.
 pub(crate) async fn let_time_pass(mut admin: Client, by: TimeDelta, elsewhere: impl FnOnce()) -> Result<()> {
     ensure!(
         by >= TimeDelta::zero() && by.subsec_nanos() == 0,
@@ -64,11 +64,11 @@ pub(crate) async fn let_time_pass(mut admin: Client, by: TimeDelta, elsewhere: i
     Ok(transaction.commit().await?)
 }
 
-/// Every row of every table in `public` and `private`, as lines of JSON under the table's name.
+/// Every row of every table in `public` and `video_sessions_private`, as lines of JSON under the table's name.
 pub(crate) async fn dump(admin: &Client) -> Result<String> {
     let tables = "select format('%I.%I', n.nspname, c.relname)
                   from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
-                  where n.nspname in ('public', 'private') and c.relkind in ('r', 'p') and not c.relispartition
+                  where n.nspname in ('public', 'video_sessions_private') and c.relkind in ('r', 'p') and not c.relispartition
                   order by 1";
     let mut dump = String::new();
     for row in admin.query(tables, &[]).await? {

@@ -32,6 +32,7 @@ use tower_http::services::ServeDir;
 
 use crate::auth_issuer::{self, Issuer};
 use crate::gateway_faults::{self, GatewayFault, GatewayFaults};
+use crate::later_release;
 use crate::leaks::{Answer, Reader};
 use crate::places;
 use crate::processes::{Logs, Output};
@@ -137,8 +138,8 @@ impl Gateway {
         }
     }
 
-    /// Every request since the start or the last [`Gateway::clear`], in order of arrival. A stack that prints its log lines
-    /// keeps none.
+    /// Every request since the start or the last [`Gateway::clear`], in order of arrival. A stack that prints its log
+    /// lines keeps none.
     pub fn requests(&self) -> Vec<LoggedRequest> {
         lock(&self.shared.requests).clone()
     }
@@ -277,8 +278,8 @@ fn refusal(status: StatusCode, message: &str, hint: &str) -> Response {
     (status, Json(json!({"message": message, "hint": hint}))).into_response()
 }
 
-/// What the platform's gateway does with API keys: an unknown one is refused; a known one becomes the role that PostgREST
-/// sees, unless the request carries a user's token.
+/// What the platform's gateway does with API keys: an unknown one is refused; a known one becomes the role that
+/// PostgREST sees, unless the request carries a user's token.
 async fn check_key(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
     if request.uri().path() == "/auth/v1/.well-known/jwks.json" {
         return next.run(request).await;
@@ -369,8 +370,8 @@ fn bad_gateway(error: &anyhow::Error) -> Response {
     )
 }
 
-/// Passes a request on to `address`, both bodies streamed. The path stays the same unless another is given, and so does the
-/// header `Host`.
+/// Passes a request on to `address`, both bodies streamed. The path stays the same unless another is given, and so does
+/// the header `Host`.
 async fn forward(shared: &Shared, mut request: Request, address: SocketAddr, path: Option<String>) -> Result<Response> {
     let path = match path {
         Some(path) => PathAndQuery::try_from(path)?,
@@ -436,7 +437,13 @@ async fn egress(shared: Arc<Shared>, router: Router, mut request: Request) -> Re
     let secure = request.uri().scheme() == Some(&Scheme::HTTPS);
     if !secure && target.as_ref() == Some(&shared.parts.authority) {
         request.extensions_mut().insert(Caller::Edge);
-        return gateway_faults::call(&shared.faults, router, request).await;
+        let is_step = request.uri().path().starts_with("/rest/v1/rpc/edge_");
+        let response = gateway_faults::call(&shared.faults, router, request).await?;
+        return if is_step {
+            later_release::add_fields(response).await
+        } else {
+            Ok(response)
+        };
     }
     let log = |outcome: &str, request: &(String, String)| {
         shared

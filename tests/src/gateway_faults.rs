@@ -1,5 +1,5 @@
-//! Faults of the platform that a test orders: what goes wrong with the edge functions' calls to the gateway, and that is, to
-//! the database.
+//! Faults of the platform that a test orders: what goes wrong with the edge functions' calls to the gateway, and that
+//! is, to the database.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -22,13 +22,13 @@ use crate::zoom::{to_response, Answer, Effect, Moment, Truncation};
 /// No call of an edge function is longer, and no answer to one.
 const MAX_BODY: usize = 4 * 1024 * 1024;
 
-/// Something that goes wrong with an edge function's call to the gateway. Without more said it happens once, at the next call,
-/// before the gateway acts. As with Zoom, what was asked for is also done for a caller that has gone away.
+/// Something that goes wrong with an edge function's call to the gateway. Without more said it happens once, at the
+/// next call, before the gateway acts. As with Zoom, what was asked for is also done for a caller that has gone away.
 ///
 /// ```
 /// # use local_stack::{zoom::Answer, GatewayFault};
-/// GatewayFault::at_step("session_complete").after_acting().dropping();
-/// GatewayFault::at_step("webhook_receive").answering(Answer::bad_gateway()).about("85746065432").lasting();
+/// GatewayFault::at_step("edge_session_complete").after_acting().dropping();
+/// GatewayFault::at_step("edge_webhook_receive").answering(Answer::bad_gateway()).about("85746065432").lasting();
 /// ```
 #[derive(Clone, Debug)]
 pub struct GatewayFault {

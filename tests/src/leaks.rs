@@ -1,5 +1,5 @@
-//! The leak check that every stack runs when it stops: no secret in any log line, none in any answer to somebody who is not
-//! entitled to it.
+//! The leak check that every stack runs when it stops: no secret in any log line, none in any answer to somebody who is
+//! not entitled to it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -77,8 +77,8 @@ pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
         .with_context(|| format!("writing {}", path.display()))
 }
 
-/// This user's cache directory, made if need be: `$XDG_CACHE_HOME` or `~/.cache`, and the temporary directory for a user
-/// without a home that can be written to.
+/// This user's cache directory, made if need be: `$XDG_CACHE_HOME` or `~/.cache`, and the temporary directory for a
+/// user without a home that can be written to.
 pub(crate) fn cache_dir() -> Result<PathBuf> {
     let absolute = |name| {
         std::env::var_os(name)
@@ -110,8 +110,8 @@ pub(crate) fn cache_dir() -> Result<PathBuf> {
 
 /// A port on loopback that nobody listens on, for a child process that has to be told one.
 ///
-/// It lies below the range from which the system serves connections and port 0, and no other stack of this process gets it,
-/// so that it is still free by the time the child binds it.
+/// It lies below the range from which the system serves connections and port 0, and no other stack of this process gets
+/// it, so that it is still free by the time the child binds it.
 pub(crate) fn free_port() -> Result<u16> {
     static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
     let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,7 +1,7 @@
 //! PostgreSQL 17 with Supabase's base schema, the migrations and the seed, as the Supabase CLI would set it up.
 //!
-//! Setting up takes seconds, so a finished data directory is kept in the user's cache, under a hash of all that went into
-//! it, and a stack starts on a copy.
+//! Setting up takes seconds, so a finished data directory is kept in the user's cache, under a hash of all that went
+//! into it, and a stack starts on a copy.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{chown, symlink, DirBuilderExt, PermissionsExt};
@@ -37,8 +37,8 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    /// Starts a server with everything applied; `before_migrations` is SQL that finds the bare platform. Without `migrate`, that
-    /// is all that is applied.
+    /// Starts a server with everything applied; `before_migrations` is SQL that finds the bare platform. Without
+    /// `migrate`, that is all that is applied.
     pub(crate) async fn start(processes: &Processes, before_migrations: &str, migrate: bool) -> Result<Self> {
         let binaries = Binaries::find(processes.run_dir())?;
         let dir = processes.run_dir().join("postgres");

@@ -73,6 +73,11 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    /// Its id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
     /// Its exit status, once it has ended.
     pub(crate) fn ended(&self) -> Option<ExitStatus> {
         *self.status.borrow()
@@ -149,7 +154,8 @@ impl Processes {
         &self.logs
     }
 
-    /// Starts `command`. `end` is the signal that ends it when the stack stops; `on_line` sees each line of its standard output.
+    /// Starts `command`. `end` is the signal that ends it when the stack stops; `on_line` sees each line of its
+    /// standard output.
     pub(crate) fn spawn(
         &self,
         name: &str,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{ensure, Context, Result};
@@ -41,8 +41,8 @@ pub struct StackOptions {
     pub port: u16,
     /// How many processes serve the edge functions, in turns.
     pub worker_processes: usize,
-    /// Environment of the edge functions beside, or in place of, what the stack gives them; an empty value removes a name,
-    /// and `{url}` in one stands for the stack's origin. The Zoom simulator keeps to what the stack gives.
+    /// Environment of the edge functions beside, or in place of, what the stack gives them; an empty value removes a
+    /// name, and `{url}` in one stands for the stack's origin. The Zoom simulator keeps to what the stack gives.
     pub env: BTreeMap<String, String>,
     /// How the functions get the keys that verify access tokens.
     pub jwks: Jwks,
@@ -54,6 +54,8 @@ pub struct StackOptions {
     pub on_shared_domain: bool,
     /// How the Zoom simulator is set up. By default it holds its events back, so that a test's count of calls is exact.
     pub zoom: ZoomOptions,
+    /// A folder of functions for Deno to serve in place of the repository's.
+    pub functions: Option<PathBuf>,
     /// What becomes of log lines and recorded requests.
     pub output: Output,
 }
@@ -69,6 +71,7 @@ impl Default for StackOptions {
             migrate: true,
             on_shared_domain: false,
             zoom: ZoomOptions::default(),
+            functions: None,
             output: Output::Keep,
         }
     }
@@ -125,6 +128,26 @@ fn id_of_user<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Uuid,
     User::deserialize(deserializer).map(|user| user.id)
 }
 
+/// A process that serves something beside the functions. It ends with its stack.
+pub struct Beside(Worker);
+
+impl Beside {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.0.address
+    }
+
+    /// The id of its Node process, whose child serves.
+    pub fn pid(&self) -> u32 {
+        self.0.pid()
+    }
+
+    /// Ends it.
+    pub async fn stop(self) -> Result<()> {
+        self.0.kill().await
+    }
+}
+
 /// A running stack, or a platform that runs elsewhere.
 ///
 /// Dropped, it ends every process and removes every file of its own, and so it does if this process is killed.
@@ -147,6 +170,7 @@ struct Local {
     /// `None` where a test killed one.
     workers: Mutex<Vec<Option<Worker>>>,
     edge_runtime: EdgeRuntime,
+    functions: Option<PathBuf>,
     functions_env: Mutex<BTreeMap<String, String>>,
     egress: SocketAddr,
     processes: Processes,
@@ -197,13 +221,17 @@ impl Stack {
         let zoom_app = zoom_app(if options.on_shared_domain { SHARED_DOMAIN } else { &url }, &url)?;
         let functions_env = functions_env(&url, &secret_key, &jwks, &zoom_app, &zoom_authority, &options)?;
         let zoom = ZoomSimulator::serve(zoom, zoom_app, options.zoom.rules.clone(), logs.clone())?;
-        let edge_runtime = EdgeRuntime::from_env()?;
+        let edge_runtime = match options.functions {
+            Some(_) => EdgeRuntime::Deno,
+            None => EdgeRuntime::from_env()?,
+        };
         let workers = start_workers(
             &processes,
             edge_runtime,
             options.worker_processes,
             &functions_env,
             egress_address,
+            options.functions.as_deref(),
         );
         let postgrest = postgrest::start(&processes, &postgres, &jwks);
         let (workers, postgrest_port) = tokio::try_join!(workers, postgrest)?;
@@ -228,6 +256,7 @@ impl Stack {
             workers: Mutex::new(workers),
             functions_env: Mutex::new(functions_env),
             edge_runtime,
+            functions: options.functions,
             egress: egress_address,
             processes,
         };
@@ -328,7 +357,7 @@ impl Stack {
     }
 
     /// Signs tokens, valid and forged.
-    pub fn issuer(&self) -> &Issuer {
+    pub fn issuer(&self) -> &Arc<Issuer> {
         &self.local().issuer
     }
 
@@ -372,16 +401,17 @@ impl Stack {
     }
 
     /// Lets time pass, by whole seconds, for the database and for Zoom: every instant in the tables of `public` and
-    /// `private` lies that much further back afterwards, and so does everything that has happened or is planned at Zoom. No
-    /// trigger takes notice, and nobody's clock is touched: what lay an hour ahead before a travel of two hours is an hour
-    /// ago after it. Sign-ins stay as they are.
+    /// `video_sessions_private` lies that much further back afterwards, and so does everything that has happened or is
+    /// planned at Zoom. No trigger takes notice, and nobody's clock is touched: what lay an hour ahead before a travel
+    /// of two hours is an hour ago after it. Sign-ins stay as they are.
     pub async fn travel(&self, by: TimeDelta) -> Result<()> {
         let local = self.local();
         let admin = local.postgres.connect("supabase_admin").await?;
         database::let_time_pass(admin, by, || local.zoom.travel(by)).await
     }
 
-    /// Every row of every table in `public` and `private` as text, for a search for what must not be there.
+    /// Every row of every table in `public` and `video_sessions_private` as text, for a search for what must not be
+    /// there.
     pub async fn dump(&self) -> Result<String> {
         database::dump(&self.local().postgres.connect("supabase_admin").await?).await
     }
@@ -407,9 +437,39 @@ impl Stack {
             running.kill().await?;
         }
         let env = local.functions_env.lock().await.clone();
-        *worker = Some(Worker::start(&local.processes, local.edge_runtime, index, &env, local.egress).await?);
+        *worker = Some(
+            Worker::start(
+                &local.processes,
+                local.edge_runtime,
+                index,
+                &env,
+                local.egress,
+                local.functions.as_deref(),
+            )
+            .await?,
+        );
         local.announce_workers(&workers);
         Ok(())
+    }
+
+    /// Starts a process that the gateway does not know, for measurements: it serves `modules`, files of JavaScript by the
+    /// names in their addresses, with the environment and the way out that the functions have.
+    pub async fn start_beside(
+        &self,
+        name: &str,
+        runtime: EdgeRuntime,
+        modules: &BTreeMap<String, PathBuf>,
+    ) -> Result<Beside> {
+        let local = self.local();
+        let env = local.functions_env.lock().await.clone();
+        let config = json!({"env": env, "egress": local.egress, "modules": modules});
+        let worker = Worker::start_with(&local.processes, runtime, name, &config).await?;
+        Ok(Beside(worker))
+    }
+
+    /// What the functions find in their environment under this name.
+    pub async fn env(&self, name: &str) -> Option<String> {
+        self.local().functions_env.lock().await.get(name).cloned()
     }
 
     /// Changes the environment of the edge functions for the processes that are started from now on.
@@ -428,8 +488,8 @@ impl Stack {
         self.local().processes.logs().lines()
     }
 
-    /// Fails if a secret is in a log line, or in an answer to the wrong one; and if a function has crashed. Every stack makes
-    /// this check when it ends; a test whose stack ends with its process has to ask for it.
+    /// Fails if a secret is in a log line, or in an answer to the wrong one; and if a function has crashed. Every stack
+    /// makes this check when it ends; a test whose stack ends with its process has to ask for it.
     pub fn check(&self) -> Result<()> {
         let leaks = self.local.as_ref().map(Local::leaks).transpose();
         let leaks = leaks.context("the leak check could not be made")?.unwrap_or_default();
@@ -554,8 +614,9 @@ async fn start_workers(
     count: usize,
     env: &BTreeMap<String, String>,
     egress: SocketAddr,
+    functions: Option<&Path>,
 ) -> Result<Vec<Option<Worker>>> {
-    let starting = (0..count).map(|index| Worker::start(processes, runtime, index, env, egress));
+    let starting = (0..count).map(|index| Worker::start(processes, runtime, index, env, egress, functions));
     let workers = futures_util::future::try_join_all(starting).await?;
     Ok(workers.into_iter().map(Some).collect())
 }

@@ -1,13 +1,14 @@
-//! The edge functions: processes of workerd or Deno, each of which serves all of them, and each under a Node process that
-//! sets it up.
+//! The edge functions: processes of workerd or Deno, each of which serves all of them, and each under a Node process
+//! that sets it up.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{bail, Result};
-use serde_json::json;
+use serde_json::{json, Value};
 use tokio::sync::watch;
 
 use crate::places;
@@ -64,18 +65,29 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Starts a process and waits until it takes requests. The functions see `env` and reach the world through the forward
-    /// proxy `egress`.
+    /// Starts a process and waits until it takes requests. The functions see `env` and reach the world through the
+    /// forward proxy `egress`. Deno serves those in the folder `functions`, by default the repository's.
     pub(crate) async fn start(
         processes: &Processes,
         runtime: EdgeRuntime,
         index: usize,
         env: &BTreeMap<String, String>,
         egress: SocketAddr,
+        functions: Option<&Path>,
     ) -> Result<Self> {
-        let name = format!("workers-{index}");
+        let config = json!({"env": env, "egress": egress, "functions": functions});
+        Self::start_with(processes, runtime, &format!("workers-{index}"), &config).await
+    }
+
+    /// The same of a configuration as `edge/local-workers.mjs` describes it.
+    pub(crate) async fn start_with(
+        processes: &Processes,
+        runtime: EdgeRuntime,
+        name: &str,
+        config: &Value,
+    ) -> Result<Self> {
+        let text = config.to_string();
         let config = processes.run_dir().join(format!("{name}.json"));
-        let text = json!({"env": env, "egress": egress}).to_string();
         places::write_private(&config, &text)?;
 
         let mut command = Command::new("node");
@@ -89,7 +101,7 @@ impl Worker {
             .env("NO_COLOR", "1")
             .current_dir(processes.run_dir());
         let (found, mut address) = watch::channel(None);
-        let process = processes.spawn(&name, command, "KILL", move |line| {
+        let process = processes.spawn(name, command, "KILL", move |line| {
             if let Some(address) = line.strip_prefix(READY) {
                 found.send_replace(address.parse::<SocketAddr>().ok());
             }
@@ -104,6 +116,11 @@ impl Worker {
             Some(address) => Ok(Self { address, process }),
             None => Err(process.not_ready()),
         }
+    }
+
+    /// The id of its Node process, whose child serves the functions.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// Kills the process as it stands, requests and all.

@@ -1,15 +1,14 @@
-//! `cargo xtask build`: each function as one WebAssembly module and one JavaScript module for its host, and what they weigh;
-//! the web client as one file.
+//! `cargo xtask build`: each function as one WebAssembly module and one JavaScript module for its host, and what they
+//! weigh; the web client as one file.
 
 mod app;
 mod function;
 mod inputs;
-mod order;
 mod sizes;
 mod tools;
 
 use std::fs::{self, File, TryLockError};
-use std::io::Write;
+use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,9 +17,9 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{bail, Context, Result};
 
 use function::TARGET;
-pub use function::{Function, Host};
+pub use function::{Effort, Function, Host};
 use inputs::Inputs;
-pub use tools::target_dir;
+pub use tools::{esbuild, target_dir};
 
 use crate::setup::step;
 
@@ -40,7 +39,7 @@ pub struct Args {
 /// # Errors
 /// If something does not compile, or a function is too large.
 pub fn run(args: &Args) -> Result<()> {
-    let too_large = build(args.host, args.only.as_deref())?;
+    let too_large = build(args.host, args.only.as_deref(), Effort::Full)?;
     if !too_large.is_empty() {
         bail!(too_large);
     }
@@ -52,24 +51,28 @@ pub fn run(args: &Args) -> Result<()> {
 /// # Errors
 /// If something does not compile.
 pub fn everything(host: Host) -> Result<()> {
-    let too_large = build(host, None)?;
-    if !too_large.is_empty() {
+    let effort = Effort::from_env();
+    let too_large = build(host, None, effort)?;
+    if effort == Effort::Full && !too_large.is_empty() {
         println!("Too large to deploy: {too_large}.\n");
     }
     Ok(())
 }
 
-fn build(host: Host, only: Option<&str>) -> Result<String> {
+fn build(host: Host, only: Option<&str>, effort: Effort) -> Result<String> {
     let _alone = one_at_a_time()?;
     let functions = select(Function::all(host)?, only)?;
-    let common = common_inputs()?;
+    let common = common_inputs(effort)?;
     let stale = filter(&functions, |function| function.has_module(&common))?;
     if !stale.is_empty() {
-        compile(&stale)?;
-        let what = format!("Shrinking {}", counted(stale.len()));
+        compile(&stale, effort)?;
+        let what = match effort {
+            Effort::Full => format!("Shrinking {}", counted(stale.len())),
+            Effort::Quick => format!("Making {}, for development only", counted(stale.len())),
+        };
         step(&what, || {
             in_parallel(&stale, |function| {
-                function.make_module(&common)?;
+                function.make_module(&common, effort)?;
                 print!("{}, ", function.name());
                 Ok(std::io::stdout().flush()?)
             })
@@ -136,23 +139,48 @@ fn filter(functions: &[Function], has: impl Fn(&Function) -> Result<bool>) -> Re
     Ok(lacking)
 }
 
-fn compile(functions: &[&Function]) -> Result<()> {
-    println!("Compiling to WebAssembly…");
+fn compile(functions: &[&Function], effort: Effort) -> Result<()> {
     let mut command = Command::new(env!("CARGO"));
     command
         .current_dir(local_stack::repository())
-        .args(["build", "--release", "--locked", "--target", TARGET])
+        .args(["build", "--profile", effort.profile(), "--locked", "--target", TARGET])
         .arg("--config")
         .arg(format!("target.{TARGET}.rustflags={:?}", rust_flags()?))
         .arg("--target-dir")
         .arg(target_dir())
-        .stdin(Stdio::null());
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped());
     for function in functions {
         command.args(["--package", function.name()]);
     }
-    if !command.status().context("running cargo")?.success() {
+    let mut child = command.spawn().context("running cargo")?;
+    show_progress(child.stderr.take().context("cargo's messages")?)?;
+    if !child.wait().context("running cargo")?.success() {
         bail!("the functions do not compile");
     }
+    Ok(())
+}
+
+/// Shows one line that counts in place of a line for each crate, and everything else that the compiler says.
+fn show_progress(messages: impl Read) -> Result<()> {
+    let mut compiled = 0;
+    print!("Compiling to WebAssembly…");
+    std::io::stdout().flush()?;
+    for line in BufReader::new(messages).lines() {
+        let line = line?;
+        match line.split_whitespace().next() {
+            Some("Compiling") => {
+                compiled += 1;
+                if std::io::stdout().is_terminal() {
+                    print!("\rCompiling to WebAssembly… {compiled} crates");
+                    std::io::stdout().flush()?;
+                }
+            }
+            Some("Finished" | "Blocking" | "Downloading" | "Downloaded" | "Locking" | "Updating") | None => {}
+            Some(_) => eprintln!("{line}"),
+        }
+    }
+    println!();
     Ok(())
 }
 
@@ -168,7 +196,8 @@ fn rust_flags() -> Result<Vec<String>> {
         let sources = Path::new(&cargo_home).join("registry/src");
         flags.push(format!("--remap-path-prefix={}=", sources.display()));
     }
-    // The standard library's sources, where they are installed, by the name that its compiled parts already have for them.
+    // The standard library's sources, where they are installed, by the name that its compiled parts already have for
+    // them.
     let sysroot = rustc(&["--print", "sysroot"])?;
     let sources = Path::new(sysroot.trim()).join("lib/rustlib/src/rust");
     if let Some(commit) = rustc(&["-vV"])?
@@ -216,14 +245,14 @@ fn in_parallel(functions: &[&Function], work: impl Fn(&Function) -> Result<()> +
 }
 
 /// A hash of what every function's module is made from.
-fn common_inputs() -> Result<String> {
+fn common_inputs(effort: Effort) -> Result<String> {
     let root = local_stack::repository();
     let mut inputs = Inputs::default();
     inputs.text(&rustc(&["-vV"])?);
+    inputs.text(effort.profile());
     // This program's own way of building.
     inputs.text(include_str!("build.rs"));
     inputs.text(include_str!("build/function.rs"));
-    inputs.text(include_str!("build/order.rs"));
     for file in ["Cargo.toml", "Cargo.lock", "package-lock.json", "shared/Cargo.toml"] {
         inputs.file(&root.join(file))?;
     }

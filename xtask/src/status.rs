@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
@@ -37,22 +37,30 @@ pub fn run(args: &Args) -> Result<()> {
     match args.output {
         Format::Json => {
             let object: BTreeMap<_, _> = values.into_iter().collect();
-            println!("{}", serde_json::to_string_pretty(&object)?);
+            say(&(serde_json::to_string_pretty(&object)? + "\n"))
         }
-        Format::Env => print!("{}", lines(&values)),
-        Format::Pretty => print_table(&values),
+        Format::Env => say(&lines(&values)),
+        Format::Pretty => say(&table(&values)),
     }
-    Ok(())
+}
+
+/// Prints; a reader that has seen enough, such as `head`, is no failure.
+fn say(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("printing"),
+        _ => Ok(()),
+    }
 }
 
 /// Names and texts, in the order of printing.
 pub type Values = Vec<(String, String)>;
 
-/// Prints names and values in two columns.
-pub fn print_table(values: &Values) {
-    for (name, value) in values {
-        println!("{name:>20}: {value}");
-    }
+/// Names and values in two columns.
+pub fn table(values: &Values) -> String {
+    values
+        .iter()
+        .map(|(name, value)| format!("{name:>20}: {value}\n"))
+        .collect()
 }
 
 /// What is known of a stack, by name.
@@ -83,8 +91,8 @@ fn path() -> PathBuf {
     local_stack::repository().join(".local/stack.env")
 }
 
-/// The note that a stack of this clone runs. The lock on the file holds as long as its process lives, so that a note that was
-/// left behind is known for what it is.
+/// The note that a stack of this clone runs. The lock on the file holds as long as its process lives, so that a note
+/// that was left behind is known for what it is.
 pub struct Note(File);
 
 impl Note {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, Context, Result};
 use clap::ValueEnum;
 
-use crate::{build, setup};
+use crate::{build, package, setup};
 
 /// What `cargo xtask test` takes.
 #[derive(clap::Args)]
@@ -18,7 +18,7 @@ pub struct Args {
     /// Run the tests of one kind only; without this, those of unit, edge, db and e2e. CI runs all six.
     #[arg(long, value_enum)]
     only: Option<Kind>,
-    /// Of db, e2e and deno run one file only, such as `whole_path`; can be repeated.
+    /// Of db, e2e and deno run one file only, such as `http/whole_path`; can be repeated.
     #[arg(long)]
     file: Vec<String>,
     /// Passed on to the test programs, such as the part of a test's name.
@@ -32,9 +32,9 @@ enum Kind {
     Unit,
     /// The tests of the JavaScript around the functions.
     Edge,
-    /// The database by itself: `tests/tests/db_*.rs`.
+    /// The database by itself: `tests/tests/db`.
     Db,
-    /// The whole stack, its functions on workerd as on Cloudflare: every other file in `tests/tests`.
+    /// The whole stack, its functions on workerd as on Cloudflare: every other folder in `tests/tests`.
     E2e,
     /// The same tests of the whole stack, its functions on Deno as on Supabase.
     Deno,
@@ -76,7 +76,7 @@ pub fn run(args: &Args) -> Result<()> {
     setup::run()?;
     build::everything(build::Host::Cloudflare)?;
     if kinds.contains(&Kind::Deno) {
-        build::everything(build::Host::Supabase)?;
+        package::make()?;
     }
     let mut outcomes = Vec::new();
     for kind in kinds {
@@ -84,6 +84,10 @@ pub fn run(args: &Args) -> Result<()> {
             Kind::Unit => run_unit(&args.test_args).map(|outcome| vec![outcome]),
             Kind::Edge => run_edge().map(|outcome| vec![outcome]),
             Kind::Db | Kind::E2e | Kind::Deno => programs::run(kind, &args.file, &args.test_args),
+            Kind::Upgrade if !previous_release::exists()? => {
+                println!("Nothing has been released: there is no upgrade to test.");
+                return Ok(());
+            }
             Kind::Upgrade => previous_release::run(&args.test_args).map(|outcome| vec![outcome]),
         };
         // What has run so far is told all the same.
@@ -178,6 +182,8 @@ fn run_edge() -> Result<Outcome> {
         "--test",
         "--test-reporter=tap",
         "edge/functions-core.test.mjs",
+        "addon/add.test.mjs",
+        "tests/clients/package.test.mjs",
     ]);
     // "# pass 3"
     let counts = |line: &str| {

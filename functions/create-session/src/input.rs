@@ -4,10 +4,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::Value;
 use shared::{
-    call::Call,
+    call::RequestContext,
     error::Error,
     hash::sha256_hex,
     input::{self, Fields},
+    zoom::meeting_settings::Choices,
 };
 use uuid::Uuid;
 
@@ -51,6 +52,8 @@ pub struct NewSession {
     pub provider: Provider,
     /// The host's own link, for an external session only.
     pub join_url: Option<String>,
+    /// How the meeting behaves, where that is other than the installation's choice.
+    pub settings: Choices,
 }
 
 impl NewSession {
@@ -69,11 +72,15 @@ impl NewSession {
         let participant_ids = fields.optional("participant_ids", participants);
         let provider = fields.optional("provider", provider).unwrap_or(Provider::Zoom);
         let join_url = match provider {
-            Provider::External => fields.required("join_url", input::https_link),
+            Provider::External => fields.required("join_url", input::text(1, 2_000)),
             Provider::Zoom => fields.optional("join_url", |_| {
                 Err::<String, _>("is given by Zoom; leave it out".to_owned())
             }),
         };
+        let settings = fields.optional("settings", |choices| match provider {
+            Provider::Zoom => Choices::read(choices),
+            Provider::External => Err("are those of a Zoom meeting; leave them out".to_owned()),
+        });
         let participant_ids = participant_ids.unwrap_or_default();
         let invited = u64::try_from(participant_ids.len()).unwrap_or(u64::MAX);
         if max_participants.is_some_and(|most| invited.saturating_add(1) > most) {
@@ -94,6 +101,7 @@ impl NewSession {
                 participant_ids,
                 provider,
                 join_url,
+                settings: settings.unwrap_or_default(),
             }),
             _ => Err(Error::Internal("a required field was neither parsed nor refused")),
         }
@@ -113,7 +121,7 @@ impl NewSession {
 ///
 /// # Errors
 /// [`Error::InvalidRequest`] for any other.
-pub fn idempotency_key<'a>(call: &'a Call<'_>) -> Result<Option<&'a str>, Error> {
+pub fn idempotency_key<'a>(call: &'a RequestContext<'_>) -> Result<Option<&'a str>, Error> {
     let Some(key) = call.raw_header("idempotency-key") else {
         return Ok(None);
     };
@@ -224,11 +232,13 @@ mod tests {
             (json!({"participant_ids": "x"}), "participant_ids"),
             (json!({"provider": "teams"}), "provider"),
             (json!({"provider": "external"}), "join_url"),
-            (
-                json!({"provider": "external", "join_url": "http://a.example"}),
-                "join_url",
-            ),
             (json!({"join_url": "https://a.example"}), "join_url"),
+            (json!({"settings": {"audio": true}}), "settings"),
+            (json!({"settings": {"waiting_room": "off"}}), "settings"),
+            (
+                json!({"settings": {}, "provider": "external", "join_url": "https://a.example"}),
+                "settings",
+            ),
             (json!({"status": "ended"}), "status"),
         ] {
             assert_eq!(parse(changes.clone()).unwrap_err(), [field], "{changes}");

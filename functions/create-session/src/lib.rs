@@ -1,9 +1,9 @@
 //! `POST create-session`: a host creates a session and its Zoom meeting.
 //!
-//! Three round trips: `session_begin` claims a row in the ledger of creations and a token, Zoom makes the meeting with
-//! that row's id in its agenda, `session_complete` writes everything in one transaction. Zoom knows no idempotency
-//! keys, so a meeting is asked for once. When nobody can tell what became of it, the ledger's row stays open and
-//! `zoom-sync` finds the meeting by its marker.
+//! Three round trips: `edge_session_begin` claims a row in the ledger of creations and a token, Zoom makes the meeting
+//! with that row's id in its agenda, `edge_session_complete` writes everything in one transaction. Zoom knows no
+//! idempotency keys, so a meeting is asked for once. When nobody can tell what became of it, the ledger's row stays
+//! open and `zoom-sync` finds the meeting by its marker.
 
 mod input;
 
@@ -13,13 +13,13 @@ use serde::Deserialize;
 use serde_json::{json, Map, Value};
 use shared::{
     auth::User,
-    call::{json_answer, Answer, Call, Endpoint},
+    call::{json_answer, Answer, Endpoint, RequestContext},
     config::Need,
     error::{Error, FieldErrors},
     time::now,
     zoom::{
         api::{read_meeting, ApiFailure, ApiRequest, Meeting, MeetingDetails},
-        connection::{token_claim, TokenClaim},
+        connection::TokenClaim,
     },
 };
 use uuid::Uuid;
@@ -40,12 +40,13 @@ const SETTLED_IN_SECONDS: u64 = 60;
 const LATEST_REQUEST: TimeDelta = TimeDelta::seconds(60);
 
 #[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "outcome", rename_all = "snake_case")]
 enum Begun {
     Create {
         creation_id: Uuid,
-        #[serde(deserialize_with = "token_claim")]
         token: TokenClaim,
+        /// The session's time zone as Zoom knows it.
+        zoom_timezone: Option<String>,
     },
     Created {
         session: Session,
@@ -56,9 +57,11 @@ enum Begun {
     Deleted,
     KeyReused,
     NotAHost,
-    ZoomNotConnected,
-    ZoomExpired,
-    CoolingDown {
+    NoToken {
+        token: TokenClaim,
+    },
+    QuotaReached {
+        sentence: String,
         retry_after_seconds: u64,
     },
     Invalid {
@@ -67,7 +70,7 @@ enum Begun {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "outcome", rename_all = "snake_case")]
 enum Completed {
     Created { session: Session },
     Closed,
@@ -80,15 +83,15 @@ type Session = Map<String, Value>;
 ///
 /// # Errors
 /// [`Error::ZoomOutcomeUnknown`] when the session may still come; any other error means that it never will.
-pub async fn handle(call: &Call<'_>) -> Result<Answer, Error> {
+pub async fn handle(call: &RequestContext<'_>) -> Result<Answer, Error> {
     let latest = now().checked_add_signed(LATEST_REQUEST);
     let host = call.user().await?;
     let key = idempotency_key(call)?;
-    let session = NewSession::parse(call.fields()?, key, now())?;
+    let session = NewSession::parse(call.fields().await?, key, now())?;
     let begun = call
         .db
         .rpc(
-            "session_begin",
+            "edge_session_begin",
             &json!({
                 "user_id": host.id, "holder": call.id,
                 "idempotency_key": key, "request_hash": session.hash()?, "session": session,
@@ -103,15 +106,21 @@ pub async fn handle(call: &Call<'_>) -> Result<Answer, Error> {
             error => error,
         })?;
     let created = match begun {
-        Begun::Create { creation_id, token } => create(call, host, creation_id, token, &session, latest).await?,
+        Begun::Create {
+            creation_id,
+            token,
+            zoom_timezone,
+        } => create(call, host, creation_id, token, &session, zoom_timezone, latest).await?,
         Begun::Created { session } => session,
         Begun::Running { retry_after_seconds } => return Err(Error::CreationRunning(retry_after_seconds)),
         Begun::Deleted => return Err(Error::SessionGone),
         Begun::KeyReused => return Err(Error::IdempotencyKeyReused),
         Begun::NotAHost => return Err(Error::NotAHost),
-        Begun::ZoomNotConnected => return Err(Error::ZoomNotConnected),
-        Begun::ZoomExpired => return Err(Error::ZoomExpired),
-        Begun::CoolingDown { retry_after_seconds } => return Err(Error::ZoomUnavailable(retry_after_seconds)),
+        Begun::NoToken { token } => return Err(token.refusal()),
+        Begun::QuotaReached {
+            sentence,
+            retry_after_seconds,
+        } => return Err(Error::QuotaReached(sentence, retry_after_seconds)),
         Begun::Invalid { fields } => return Err(Error::InvalidRequest(fields)),
     };
     json_answer(&with_invite_url(call, created))
@@ -119,55 +128,66 @@ pub async fn handle(call: &Call<'_>) -> Result<Answer, Error> {
 
 /// Has Zoom make the meeting, and the database the session.
 async fn create(
-    call: &Call<'_>,
+    call: &RequestContext<'_>,
     host: User,
     creation_id: Uuid,
     token: TokenClaim,
     session: &NewSession,
+    timezone: Option<String>,
     latest: Option<DateTime<Utc>>,
 ) -> Result<Session, Error> {
+    let zoom = call.zoom()?;
     let request = ApiRequest::create_meeting(
         &MeetingDetails {
-            topic: &session.title,
-            description: &session.description,
-            start: session.scheduled_start,
-            duration_minutes: session.duration_minutes,
-            timezone: &session.timezone,
+            topic: Some(&session.title),
+            description: Some(&session.description),
+            start: Some(session.scheduled_start),
+            duration_minutes: Some(session.duration_minutes),
+            timezone: timezone.as_deref(),
         },
+        &zoom.app().meeting_settings.with(&session.settings),
         creation_id,
         latest.unwrap_or(DateTime::<Utc>::MAX_UTC),
     );
-    let meeting = call
-        .zoom()?
+    let meeting = zoom
         .api(host.id, token, &request)
         .await
         .and_then(|body| read_meeting(&body));
-    let (result, error) = match meeting {
+    let failure = match meeting {
         Ok(meeting) => return complete(call, host, creation_id, &meeting).await,
-        Err(ApiFailure::Unclear) => ("unknown", Error::ZoomOutcomeUnknown(SETTLED_IN_SECONDS)),
+        Err(failure) => failure,
+    };
+    let code = failure.obstacle();
+    let (result, error) = match failure {
+        ApiFailure::Unclear => ("unknown", Error::ZoomOutcomeUnknown(SETTLED_IN_SECONDS)),
         // Of a meeting that is yet to be, this makes no sense.
-        Err(ApiFailure::MeetingGone) => ("failed", Error::ZoomRejected),
-        Err(failure) => ("failed", Error::from(failure)),
+        ApiFailure::MeetingGone => ("failed", Error::ZoomRejected),
+        failure => ("failed", Error::from(failure)),
     };
     // If this is lost too, the ledger's row stays open, and `zoom-sync` closes it when it finds no meeting.
     let _: Result<Value, Error> = call
         .db
         .rpc(
-            "session_fail",
+            "edge_session_fail",
             &json!({
-                "creation_id": creation_id, "user_id": host.id, "result": result, "code": error.code(),
+                "creation_id": creation_id, "user_id": host.id, "result": result, "code": code,
             }),
         )
         .await;
     Err(error)
 }
 
-async fn complete(call: &Call<'_>, host: User, creation_id: Uuid, meeting: &Meeting) -> Result<Session, Error> {
+async fn complete(
+    call: &RequestContext<'_>,
+    host: User,
+    creation_id: Uuid,
+    meeting: &Meeting,
+) -> Result<Session, Error> {
     let arguments = json!({
         "creation_id": creation_id, "user_id": host.id,
         "meeting": meeting.to_record(),
     });
-    match call.db.commit("session_complete", &arguments).await {
+    match call.db.commit("edge_session_complete", &arguments).await {
         Ok(Completed::Created { session }) => Ok(session),
         // The creation was closed while Zoom answered: the meeting belongs to nobody, and `zoom-sync` will delete it.
         Ok(Completed::Closed) => Err(Error::ZoomUnavailable(SETTLED_IN_SECONDS)),
@@ -176,13 +196,18 @@ async fn complete(call: &Call<'_>, host: User, creation_id: Uuid, meeting: &Meet
     }
 }
 
-fn with_invite_url(call: &Call<'_>, mut session: Session) -> Session {
+fn with_invite_url(call: &RequestContext<'_>, mut session: Session) -> Session {
     if let (Some(uri), Some(code)) = (
         &call.config.app_invite_uri,
         session.get("share_code").and_then(Value::as_str),
     ) {
         let mut invite_url = uri.clone();
-        invite_url.query_pairs_mut().append_pair("share_code", code);
+        if matches!(invite_url.scheme(), "http" | "https") {
+            // A web page: what stands behind `#` reaches no server's log and no `Referer`.
+            invite_url.set_fragment(Some(&format!("share_code={code}")));
+        } else {
+            invite_url.query_pairs_mut().append_pair("share_code", code);
+        }
         session.insert("invite_url".to_owned(), invite_url.as_str().into());
     }
     session
@@ -190,8 +215,13 @@ fn with_invite_url(call: &Call<'_>, mut session: Session) -> Session {
 
 #[cfg(target_arch = "wasm32")]
 mod entry {
+    use shared::edge::{serve, HostRequest, HostResponse};
+
     #[worker::event(fetch)]
-    async fn fetch(request: worker::Request, env: worker::Env, _: worker::Context) -> worker::Result<worker::Response> {
-        shared::edge::serve(request, env, &super::ENDPOINT, super::handle).await
+    async fn fetch(request: HostRequest, env: worker::Env, _: worker::Context) -> worker::Result<HostResponse> {
+        serve(request, env, &super::ENDPOINT, super::handle).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,11 +10,11 @@ use serde::Serialize;
 use serde_json::json;
 use shared::{
     auth::User,
-    call::{json_answer, Answer, Call, Endpoint},
+    call::{json_answer, Answer, Endpoint, RequestContext},
     config::Need,
     error::Error,
     zoom::{
-        due::{refresh, refresh_due, Refreshed},
+        keep_alive::{refresh, refresh_due, Refreshed},
         reseal::{reseal, Resealed},
     },
 };
@@ -28,12 +28,14 @@ pub static ENDPOINT: Endpoint = Endpoint {
 
 /// A run for all begins no further refresh after this time.
 const LONGEST_RUN: TimeDelta = TimeDelta::seconds(20);
+/// A run for all begins no further refresh after this many calls.
+const MAX_CALLS: u32 = 900;
 
 /// Refreshes the caller's connection, or all that are due.
 ///
 /// # Errors
 /// [`Error::ZoomUnavailable`] while Zoom's token endpoint fails, and those of every function.
-pub async fn handle(call: &Call<'_>) -> Result<Answer, Error> {
+pub async fn handle(call: &RequestContext<'_>) -> Result<Answer, Error> {
     match call.service() {
         Ok(_) => refresh_all(call).await,
         Err(_) => refresh_own(call, call.user().await?).await,
@@ -49,15 +51,15 @@ struct Counts {
     resealed: Resealed,
 }
 
-async fn refresh_all(call: &Call<'_>) -> Result<Answer, Error> {
+async fn refresh_all(call: &RequestContext<'_>) -> Result<Answer, Error> {
     let zoom = call.zoom()?;
     json_answer(&Counts {
         resealed: reseal(&zoom, &call.db).await?,
-        refreshed: refresh_due(&zoom, &call.db, LONGEST_RUN).await?,
+        refreshed: refresh_due(&zoom, &call.db, &zoom.bounds(LONGEST_RUN, MAX_CALLS)).await?,
     })
 }
 
-async fn refresh_own(call: &Call<'_>, user: User) -> Result<Answer, Error> {
+async fn refresh_own(call: &RequestContext<'_>, user: User) -> Result<Answer, Error> {
     let zoom = call.zoom()?;
     let state = match refresh(&zoom, user.id).await {
         Ok(()) => "connected",
@@ -75,8 +77,10 @@ async fn refresh_own(call: &Call<'_>, user: User) -> Result<Answer, Error> {
 
 #[cfg(target_arch = "wasm32")]
 mod entry {
+    use shared::edge::{serve, HostRequest, HostResponse};
+
     #[worker::event(fetch)]
-    async fn fetch(request: worker::Request, env: worker::Env, _: worker::Context) -> worker::Result<worker::Response> {
-        shared::edge::serve(request, env, &super::ENDPOINT, super::handle).await
+    async fn fetch(request: HostRequest, env: worker::Env, _: worker::Context) -> worker::Result<HostResponse> {
+        serve(request, env, &super::ENDPOINT, super::handle).await
     }
 }

@@ -8,14 +8,14 @@ use serde::Deserialize;
 use serde_json::json;
 use shared::{
     auth::User,
-    call::{json_answer, Answer, Call, Endpoint},
+    call::{json_answer, Answer, Endpoint, RequestContext},
     config::Need,
     error::Error,
     input,
     secret::Secret,
     zoom::{
         api::{read_meeting, ApiFailure, ApiRequest, MeetingId},
-        connection::{token_claim, TokenClaim},
+        connection::TokenClaim,
     },
 };
 use uuid::Uuid;
@@ -28,31 +28,44 @@ pub static ENDPOINT: Endpoint = Endpoint {
 };
 
 #[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "outcome", rename_all = "snake_case")]
 enum Begun {
     Ready(StartUrl),
     Fetch {
         meeting_id: MeetingId,
-        #[serde(deserialize_with = "token_claim")]
         token: TokenClaim,
     },
     NotFound,
     NotTheHost,
+    /// The host role was taken away, or the account is banned.
+    NotAHost,
     Ended,
     Gone,
-    ZoomNotConnected,
-    ZoomExpired,
-    ZoomOtherAccount,
-    CoolingDown {
-        retry_after_seconds: u64,
+    ZoomOtherAccount {
+        /// Of the account that made the meeting.
+        zoom_account_email: Option<String>,
     },
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "outcome", rename_all = "snake_case")]
 enum Stored {
     Ready(StartUrl),
     NotFound,
+    /// The connection has ended while Zoom was asked.
+    NoToken {
+        token: TokenClaim,
+    },
+    /// The host has connected another Zoom account meanwhile.
+    ZoomOtherAccount,
+}
+
+/// What is known of a meeting that Zoom does not find.
+#[derive(Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+enum Gone {
+    Gone,
+    ZoomOtherAccount,
 }
 
 #[derive(Deserialize)]
@@ -65,15 +78,16 @@ struct StartUrl {
 /// Gives the host a start URL that is good for ten minutes at least.
 ///
 /// # Errors
-/// [`Error::SessionNotFound`], [`Error::NotTheHost`], [`Error::SessionEnded`], [`Error::SessionGone`], and those of every
-/// function that talks to Zoom.
-pub async fn handle(call: &Call<'_>) -> Result<Answer, Error> {
+/// [`Error::SessionNotFound`], [`Error::NotTheHost`], [`Error::NotAHost`], [`Error::SessionEnded`],
+/// [`Error::SessionGone`], and
+/// those of every function that talks to Zoom.
+pub async fn handle(call: &RequestContext<'_>) -> Result<Answer, Error> {
     let user = call.user().await?;
-    let session_id = session_id(call)?;
+    let session_id = session_id(call).await?;
     let begun = call
         .db
         .rpc(
-            "start_begin",
+            "edge_start_begin",
             &json!({"user_id": user.id, "holder": call.id, "session_id": session_id}),
         )
         .await?;
@@ -82,18 +96,16 @@ pub async fn handle(call: &Call<'_>) -> Result<Answer, Error> {
         Begun::Fetch { meeting_id, token } => fetch(call, user, session_id, &meeting_id, token).await?,
         Begun::NotFound => return Err(Error::SessionNotFound),
         Begun::NotTheHost => return Err(Error::NotTheHost),
+        Begun::NotAHost => return Err(Error::NotAHost),
         Begun::Ended => return Err(Error::SessionEnded),
         Begun::Gone => return Err(Error::SessionGone),
-        Begun::ZoomNotConnected => return Err(Error::ZoomNotConnected),
-        Begun::ZoomExpired => return Err(Error::ZoomExpired),
-        Begun::ZoomOtherAccount => return Err(Error::ZoomOtherAccount),
-        Begun::CoolingDown { retry_after_seconds } => return Err(Error::ZoomUnavailable(retry_after_seconds)),
+        Begun::ZoomOtherAccount { zoom_account_email } => return Err(Error::ZoomOtherAccount(zoom_account_email)),
     };
     json_answer(&json!({"host_start_url": url.host_start_url.expose(), "expires_at": url.expires_at}))
 }
 
-fn session_id(call: &Call<'_>) -> Result<Uuid, Error> {
-    let mut fields = call.fields()?;
+async fn session_id(call: &RequestContext<'_>) -> Result<Uuid, Error> {
+    let mut fields = call.fields().await?;
     let session_id = fields.required("session_id", input::uuid);
     fields.finish()?;
     session_id.ok_or(Error::InvalidJson)
@@ -101,7 +113,7 @@ fn session_id(call: &Call<'_>) -> Result<Uuid, Error> {
 
 /// Asks Zoom for a fresh start URL and stores it.
 async fn fetch(
-    call: &Call<'_>,
+    call: &RequestContext<'_>,
     user: User,
     session_id: Uuid,
     meeting_id: &MeetingId,
@@ -115,37 +127,47 @@ async fn fetch(
     let meeting = match meeting {
         Ok(meeting) => meeting,
         Err(ApiFailure::MeetingGone) => {
-            let _: serde_json::Value = call
+            let gone = call
                 .db
                 .rpc(
-                    "start_gone",
+                    "edge_start_gone",
                     &json!({"user_id": user.id, "session_id": session_id, "meeting_id": meeting_id}),
                 )
                 .await?;
-            return Err(Error::SessionGone);
+            return Err(match gone {
+                Gone::Gone => Error::SessionGone,
+                Gone::ZoomOtherAccount => Error::ZoomOtherAccount(None),
+            });
         }
         Err(failure) => return Err(failure.into()),
     };
     let stored = call
         .db
         .rpc(
-            "start_complete",
+            "edge_start_complete",
             &json!({
                 "user_id": user.id, "session_id": session_id, "meeting_id": meeting_id,
-                "host_start_url": meeting.start_url.expose(),
+                "meeting": meeting.to_record(),
             }),
         )
         .await?;
     match stored {
         Stored::Ready(url) => Ok(url),
         Stored::NotFound => Err(Error::SessionNotFound),
+        Stored::NoToken { token } => Err(token.refusal()),
+        Stored::ZoomOtherAccount => Err(Error::ZoomOtherAccount(None)),
     }
 }
 
 #[cfg(target_arch = "wasm32")]
 mod entry {
+    use shared::edge::{serve, HostRequest, HostResponse};
+
     #[worker::event(fetch)]
-    async fn fetch(request: worker::Request, env: worker::Env, _: worker::Context) -> worker::Result<worker::Response> {
-        shared::edge::serve(request, env, &super::ENDPOINT, super::handle).await
+    async fn fetch(request: HostRequest, env: worker::Env, _: worker::Context) -> worker::Result<HostResponse> {
+        serve(request, env, &super::ENDPOINT, super::handle).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,21 +1,24 @@
 //! `POST zoom-disconnect`: a host ends the connection to Zoom.
 //!
-//! What the app changed in sessions is told to Zoom first, as far as that goes quickly. Then the connection's row goes and
-//! its sealed tokens move to a list of departures, in one transaction: from then on nobody uses them. Last, Zoom is
-//! asked to revoke them, and they are forgotten whatever it says. If this function dies in between, `zoom-sync` finishes
-//! the departure.
+//! Creations whose outcome nobody knows are settled, and what the app changed in sessions is told to Zoom first, as far as
+//! that goes quickly; the answer says what is left. Then the connection's row goes
+//! and its sealed tokens move to a list of revocations, in one transaction: from then on nobody uses them. Last, Zoom
+//! is asked to revoke them, and they are forgotten whatever it says. If this function dies in between, `zoom-sync`
+//! finishes the revocation.
 
 use chrono::TimeDelta;
 use http::Method;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use shared::{
-    call::{self, json_answer, Answer, Call, Endpoint},
+    call::{json_answer, Answer, Endpoint, RequestContext},
     config::Need,
     error::Error,
+    log,
     zoom::{
-        departure::{self, Departure},
-        outbox,
+        creations,
+        outbox::{self, Whose},
+        revocation::{self, Revocation},
     },
 };
 use uuid::Uuid;
@@ -29,47 +32,78 @@ pub static ENDPOINT: Endpoint = Endpoint {
 
 /// The outbox of the host is drained for at most this long.
 const LONGEST_DRAIN: TimeDelta = TimeDelta::seconds(10);
+/// And with at most this many calls.
+const MAX_CALLS: u32 = 500;
 
 #[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "outcome", rename_all = "snake_case")]
 enum Begun {
-    NotConnected,
+    NotConnected {
+        left_at_zoom: LeftAtZoom,
+    },
     /// Changes of this host still wait in the outbox; nothing has been ended yet.
     Pending,
-    Revoke(Departure),
+    Revoke {
+        #[serde(flatten)]
+        revocation: Revocation,
+        left_at_zoom: LeftAtZoom,
+    },
+}
+
+/// What Zoom does not know of the host's sessions, and will not hear while they are not connected: by count.
+#[derive(Clone, Copy, Deserialize, Serialize)]
+struct LeftAtZoom {
+    /// Sessions whose meeting has an old title, time or description.
+    changes: u64,
+    /// Meetings of sessions that do not exist any more.
+    deletions: u64,
+    /// Sessions of which nobody knows whether Zoom made a meeting.
+    creations: u64,
 }
 
 /// Ends the connection.
 ///
 /// # Errors
 /// Those of every function.
-pub async fn handle(call: &Call<'_>) -> Result<Answer, Error> {
+pub async fn handle(call: &RequestContext<'_>) -> Result<Answer, Error> {
     let user = call.user().await?;
     let zoom = call.zoom()?;
     let mut begun = begin(call, user.id, "if_drained").await?;
     if let Begun::Pending = begun {
-        let drained = outbox::drain(&zoom, &call.db, Some(user.id), LONGEST_DRAIN).await;
-        if let Err(error) = drained {
-            call::log(&json!({"event": "drain_failed", "request_id": call.id, "code": error.code()}));
+        let bounds = zoom.bounds(LONGEST_DRAIN, MAX_CALLS);
+        let settled = creations::settle(&zoom, Some(user.id), &bounds).await.map(drop);
+        let drained = outbox::drain(&zoom, Whose::AllOf(user.id), &bounds).await.map(drop);
+        for error in [settled, drained].into_iter().filter_map(Result::err) {
+            log::write(&json!({"event": "drain_failed", "request_id": call.id, "code": error.code()}));
         }
         begun = begin(call, user.id, "always").await?;
     }
-    if let Begun::Revoke(departure) = begun {
-        departure::finish(&zoom, &call.db, &departure).await?;
-    }
-    json_answer(&json!({"state": "not_connected"}))
+    let left_at_zoom = match begun {
+        Begun::NotConnected { left_at_zoom } => left_at_zoom,
+        Begun::Revoke {
+            revocation,
+            left_at_zoom,
+        } => {
+            revocation::finish(&zoom, &call.db, &revocation).await?;
+            left_at_zoom
+        }
+        Begun::Pending => return Err(Error::Internal("a disconnect that is to happen anyway waits")),
+    };
+    json_answer(&json!({"state": "not_connected", "left_at_zoom": left_at_zoom}))
 }
 
-async fn begin(call: &Call<'_>, user_id: Uuid, mode: &str) -> Result<Begun, Error> {
+async fn begin(call: &RequestContext<'_>, user_id: Uuid, mode: &str) -> Result<Begun, Error> {
     call.db
-        .rpc("zoom_disconnect_begin", &json!({"user_id": user_id, "mode": mode}))
+        .rpc("edge_disconnect_begin", &json!({"user_id": user_id, "mode": mode}))
         .await
 }
 
 #[cfg(target_arch = "wasm32")]
 mod entry {
+    use shared::edge::{serve, HostRequest, HostResponse};
+
     #[worker::event(fetch)]
-    async fn fetch(request: worker::Request, env: worker::Env, _: worker::Context) -> worker::Result<worker::Response> {
-        shared::edge::serve(request, env, &super::ENDPOINT, super::handle).await
+    async fn fetch(request: HostRequest, env: worker::Env, _: worker::Context) -> worker::Result<HostResponse> {
+        serve(request, env, &super::ENDPOINT, super::handle).await
     }
 }

@@ -5,7 +5,7 @@ use http::StatusCode;
 /// The end of a connect, successful or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Connected.
+    /// The host allowed it and Zoom gave what is needed; the app confirms.
     Success,
     /// The host said no on the consent page.
     AccessDenied,
@@ -60,7 +60,10 @@ impl Outcome {
     /// What the page says: a heading, and what to do next.
     pub fn sentences(self) -> (&'static str, &'static str) {
         match self {
-            Self::Success => ("Zoom is connected", "Go back to the app to create your first session."),
+            Self::Success => (
+                "Almost connected",
+                "Go back to the app, which completes the connection.",
+            ),
             Self::AccessDenied => (
                 "Zoom is not connected",
                 "You did not allow the connection. Go back to the app and tap Connect Zoom if you change your mind.",

@@ -10,6 +10,7 @@ use shared::{
     config::{Config, ZoomApp},
     error::Error,
     random,
+    secret::Secret,
 };
 
 use crate::outcome::Outcome;
@@ -21,8 +22,8 @@ use crate::outcome::Outcome;
 ///
 /// # Errors
 /// [`Error::Internal`] when the configured target cannot stand in a header.
-pub fn return_to_app(config: &Config, outcome: Outcome) -> Result<Answer, Error> {
-    let target = target(config.app_redirect_uri()?, outcome);
+pub fn return_to_app(config: &Config, outcome: Outcome, handle: Option<&Secret<String>>) -> Result<Answer, Error> {
+    let target = target(config.app_redirect_uri()?, outcome, handle);
     if target.scheme() == "https" || is_on_shared_domain(config.zoom()?) {
         redirect(&target)
     } else {
@@ -30,11 +31,14 @@ pub fn return_to_app(config: &Config, outcome: Outcome) -> Result<Answer, Error>
     }
 }
 
-fn target(redirect_uri: &Url, outcome: Outcome) -> Url {
+fn target(redirect_uri: &Url, outcome: Outcome, handle: Option<&Secret<String>>) -> Url {
     let mut target = redirect_uri.clone();
-    match outcome {
-        Outcome::Success => target.query_pairs_mut().append_pair("success", "1"),
-        failure => target.query_pairs_mut().append_pair("error", failure.code()),
+    match (outcome, handle) {
+        (Outcome::Success, Some(handle)) => target
+            .query_pairs_mut()
+            .append_pair("success", "1")
+            .append_pair("handle", handle.expose()),
+        (failure, _) => target.query_pairs_mut().append_pair("error", failure.code()),
     };
     target
 }
@@ -126,7 +130,8 @@ mod tests {
             })
         };
         let config = Config::read(variable, crate::ENDPOINT.needs).unwrap();
-        return_to_app(&config, outcome).unwrap()
+        let handle = Secret::new("a-handle_0".to_owned());
+        return_to_app(&config, outcome, Some(&handle)).unwrap()
     }
 
     const DEEP_LINK: &str = "cotrainr://video/zoom-connected";
@@ -137,7 +142,8 @@ mod tests {
         let answer = answer(DEEP_LINK, OWN_HOST, Outcome::Success);
         assert_eq!(answer.status(), 200);
         let html = std::str::from_utf8(answer.body()).unwrap();
-        assert_eq!(html.matches("cotrainr://video/zoom-connected?success=1").count(), 2);
+        let link = "cotrainr://video/zoom-connected?success=1&amp;handle=a-handle_0";
+        assert_eq!(html.matches(link).count(), 2);
         assert!(!html.contains("<script") && !html.contains("{{"));
         let policy = answer.headers()["content-security-policy"].to_str().unwrap();
         assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"));

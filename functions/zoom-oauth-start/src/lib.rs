@@ -8,12 +8,12 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::json;
 use shared::{
-    call::{json_answer, Answer, Call, Endpoint},
+    call::{json_answer, Answer, Endpoint, RequestContext},
     config::Need,
     error::Error,
     random,
     secret::Secret,
-    zoom::oauth::{state_hash, verifier_place},
+    zoom::oauth::{state_hash, verifier_context},
 };
 
 /// This function.
@@ -24,26 +24,27 @@ pub static ENDPOINT: Endpoint = Endpoint {
 };
 
 #[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "outcome", rename_all = "snake_case")]
 enum Begun {
     Ok { expires_at: String },
     NotAHost,
+    QuotaReached { sentence: String, retry_after_seconds: u64 },
 }
 
 /// Makes the address of the consent page.
 ///
 /// # Errors
-/// [`Error::NotAHost`], and those of every function.
-pub async fn handle(call: &Call<'_>) -> Result<Answer, Error> {
+/// [`Error::NotAHost`], [`Error::QuotaReached`], and those of every function.
+pub async fn handle(call: &RequestContext<'_>) -> Result<Answer, Error> {
     let user = call.user().await?;
     let zoom = call.zoom()?;
     let state = random::token()?;
     let verifier = Secret::new(random::token()?);
-    let sealed_verifier = zoom.app().sealing_keys.seal(verifier_place(user.id), &verifier)?;
+    let sealed_verifier = zoom.app().sealing_keys.seal(verifier_context(user.id), &verifier)?;
     let begun = call
         .db
         .rpc(
-            "zoom_oauth_begin",
+            "edge_oauth_begin",
             &json!({
                 "user_id": user.id, "state_hash": state_hash(&state), "sealed_verifier": sealed_verifier,
             }),
@@ -55,13 +56,22 @@ pub async fn handle(call: &Call<'_>) -> Result<Answer, Error> {
             json_answer(&json!({"auth_url": auth_url, "expires_at": expires_at}))
         }
         Begun::NotAHost => Err(Error::NotAHost),
+        Begun::QuotaReached {
+            sentence,
+            retry_after_seconds,
+        } => Err(Error::QuotaReached(sentence, retry_after_seconds)),
     }
 }
 
 #[cfg(target_arch = "wasm32")]
 mod entry {
+    use shared::edge::{serve, HostRequest, HostResponse};
+
     #[worker::event(fetch)]
-    async fn fetch(request: worker::Request, env: worker::Env, _: worker::Context) -> worker::Result<worker::Response> {
-        shared::edge::serve(request, env, &super::ENDPOINT, super::handle).await
+    async fn fetch(request: HostRequest, env: worker::Env, _: worker::Context) -> worker::Result<HostResponse> {
+        serve(request, env, &super::ENDPOINT, super::handle).await
     }
 }
+
+#[cfg(test)]
+mod tests;

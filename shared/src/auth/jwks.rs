@@ -19,7 +19,7 @@ pub struct Jwk {
 }
 
 /// Key material. A key verifies its own algorithm and no other, whatever a token's header says.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VerifyingKey {
     /// ECDSA on P-256 with SHA-256: the point's coordinates, 32 bytes each.
     Es256 {
@@ -70,6 +70,11 @@ impl Jwks {
     /// Whether the set holds no key that can verify: such a project's tokens are checked by its auth server.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether the set has a shared secret (HS256). Supabase never publishes one: a self-hosted set may.
+    pub fn has_shared_secret(&self) -> bool {
+        self.0.iter().any(|jwk| matches!(jwk.key, VerifyingKey::Hs256 { .. }))
     }
 
     /// The key that a token's header names: by `kid` where it has one, else the only key of that algorithm.

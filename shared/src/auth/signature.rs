@@ -17,19 +17,53 @@ pub async fn is_valid(key: &VerifyingKey, message: &[u8], signature: &[u8]) -> b
 
 #[cfg(target_arch = "wasm32")]
 mod platform {
+    use std::cell::RefCell;
+
     use base64::{engine::general_purpose::URL_SAFE_NO_PAD, Engine};
     use js_sys::{Array, Object, Reflect, Uint8Array};
     use wasm_bindgen::{JsCast, JsValue};
     use wasm_bindgen_futures::JsFuture;
-    use web_sys::{Crypto, CryptoKey};
+    use web_sys::{Crypto, CryptoKey, SubtleCrypto};
 
     use super::VerifyingKey;
+
+    /// A key as WebCrypto has it.
+    #[derive(Clone)]
+    struct Imported {
+        subtle: SubtleCrypto,
+        algorithm: Object,
+        key: CryptoKey,
+    }
+
+    thread_local! {
+        // Importing takes as long as verifying, and most tokens of an isolate's life are signed with one key.
+        static LAST: RefCell<Option<(VerifyingKey, Imported)>> = const { RefCell::new(None) };
+    }
 
     pub async fn is_valid(key: &VerifyingKey, message: &[u8], signature: &[u8]) -> bool {
         verify(key, message, signature).await.unwrap_or(false)
     }
 
     async fn verify(key: &VerifyingKey, message: &[u8], signature: &[u8]) -> Result<bool, JsValue> {
+        let last = LAST.with_borrow(|last| Some(last.as_ref().filter(|(of, _)| of == key)?.1.clone()));
+        let imported = match last {
+            Some(imported) => imported,
+            None => {
+                let imported = import(key).await?;
+                LAST.set(Some((key.clone(), imported.clone())));
+                imported
+            }
+        };
+        let answer = imported.subtle.verify_with_object_and_buffer_source_and_buffer_source(
+            &imported.algorithm,
+            &imported.key,
+            &Uint8Array::from(signature),
+            &Uint8Array::from(message),
+        )?;
+        Ok(JsFuture::from(answer).await? == JsValue::TRUE)
+    }
+
+    async fn import(key: &VerifyingKey) -> Result<Imported, JsValue> {
         let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         let (jwk, algorithm) = match key {
             VerifyingKey::Es256 { x, y } => (
@@ -40,20 +74,14 @@ mod platform {
                 object(&[("kty", "RSA"), ("n", &text(n)), ("e", &text(e))])?,
                 object(&[("name", "RSASSA-PKCS1-v1_5"), ("hash", "SHA-256")])?,
             ),
-            VerifyingKey::Hs256 { .. } => return Ok(false),
+            VerifyingKey::Hs256 { .. } => return Err(JsValue::UNDEFINED),
         };
         let crypto: Crypto = Reflect::get(&js_sys::global(), &"crypto".into())?.unchecked_into();
         let subtle = crypto.subtle();
         let usages = Array::of1(&"verify".into());
         let imported = subtle.import_key_with_object("jwk", &jwk, &algorithm, false, &usages)?;
-        let imported: CryptoKey = JsFuture::from(imported).await?.unchecked_into();
-        let answer = subtle.verify_with_object_and_buffer_source_and_buffer_source(
-            &algorithm,
-            &imported,
-            &Uint8Array::from(signature),
-            &Uint8Array::from(message),
-        )?;
-        Ok(JsFuture::from(answer).await? == JsValue::TRUE)
+        let key = JsFuture::from(imported).await?.unchecked_into();
+        Ok(Imported { subtle, algorithm, key })
     }
 
     fn object(entries: &[(&str, &str)]) -> Result<Object, JsValue> {

@@ -11,11 +11,15 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{json, Map, Value};
 use uuid::Uuid;
 
-use super::{limits::RateLimit, NoReply, Zoom};
+use super::{
+    limits::{RateLimit, Whose},
+    meeting_settings::{self, MeetingSettings},
+    NoReply, Zoom,
+};
 use crate::{
     error::{seconds_until, Error},
-    exchange::Reply,
     json,
+    outbound::Reply,
     secret::Secret,
     time::now,
 };
@@ -58,6 +62,8 @@ impl<'de> Deserialize<'de> for MeetingId {
 pub struct Meeting {
     /// Its number.
     pub id: MeetingId,
+    /// Of the instance that goes on, or else of the next one.
+    pub uuid: Option<String>,
     /// The link for participants; carries the passcode.
     pub join_url: String,
     /// The link that makes its holder the host. Good for two hours.
@@ -65,13 +71,20 @@ pub struct Meeting {
     /// The passcode, where there is one.
     #[serde(rename = "password")]
     pub passcode: Option<String>,
+    /// The time zone that Zoom took, where it says so.
+    pub timezone: Option<String>,
+    /// What the settings came to: all that Zoom says of them.
+    #[serde(default)]
+    pub settings: Value,
 }
 
 impl Meeting {
-    /// The meeting as `session_complete` takes it. Carries the start URL.
+    /// The meeting as the database takes it. Carries the start URL.
     pub fn to_record(&self) -> Value {
         json!({
-            "id": self.id, "join_url": self.join_url, "passcode": self.passcode, "start_url": self.start_url.expose(),
+            "id": self.id, "uuid": self.uuid, "join_url": self.join_url, "passcode": self.passcode,
+            "start_url": self.start_url.expose(), "timezone": self.timezone,
+            "settings": meeting_settings::shown(&self.settings),
         })
     }
 }
@@ -121,8 +134,8 @@ pub struct ZoomUser {
     pub id: String,
     /// The account's id.
     pub account_id: String,
-    /// Shown to the host.
-    pub email: String,
+    /// Shown to the host, if Zoom tells it.
+    pub email: Option<String>,
 }
 
 /// One request to the API.
@@ -140,31 +153,33 @@ pub struct ApiRequest {
     pub not_after: Option<DateTime<Utc>>,
 }
 
-/// What a session wants its meeting to be.
-#[derive(Debug, Clone)]
+/// What a session wants its meeting to be. Zoom is told what is there, and keeps the rest.
+#[derive(Debug, Clone, Default)]
 pub struct MeetingDetails<'a> {
     /// Title.
-    pub topic: &'a str,
+    pub topic: Option<&'a str>,
     /// More text; may be empty.
-    pub description: &'a str,
+    pub description: Option<&'a str>,
     /// Start.
-    pub start: DateTime<Utc>,
+    pub start: Option<DateTime<Utc>>,
     /// Planned length in minutes.
-    pub duration_minutes: u64,
-    /// IANA name; what Zoom's own pages and invitations show.
-    pub timezone: &'a str,
+    pub duration_minutes: Option<u64>,
+    /// A name that Zoom knows; what its own pages and invitations show.
+    pub timezone: Option<&'a str>,
 }
 
 impl ApiRequest {
-    /// `POST /users/me/meetings`. `marker` stands at the start of the agenda, so that a meeting whose answer was lost can
-    /// be found in the host's list. `not_after`: see [`ApiRequest::not_after`].
-    pub fn create_meeting(details: &MeetingDetails<'_>, marker: Uuid, not_after: DateTime<Utc>) -> Self {
+    /// `POST /users/me/meetings`. `marker` stands at the start of the agenda, so that a meeting whose answer was lost
+    /// can be found in the host's list. `not_after`: see [`ApiRequest::not_after`].
+    pub fn create_meeting(
+        details: &MeetingDetails<'_>,
+        settings: &MeetingSettings,
+        marker: Uuid,
+        not_after: DateTime<Utc>,
+    ) -> Self {
         let mut body = details.body(marker);
         body.insert("type".to_owned(), json!(2));
-        body.insert(
-            "settings".to_owned(),
-            json!({"waiting_room": true, "join_before_host": false, "mute_upon_entry": true, "approval_type": 2}),
-        );
+        body.insert("settings".to_owned(), settings.to_zoom());
         Self {
             what: "create_meeting",
             method: Method::POST,
@@ -210,6 +225,17 @@ impl ApiRequest {
         }
     }
 
+    /// `PUT /meetings/{id}/status`: ends a meeting that goes on, where the scope for it was granted.
+    pub fn end_meeting(id: &MeetingId) -> Self {
+        Self {
+            what: "end_meeting",
+            method: Method::PUT,
+            path: format!("/meetings/{id}/status"),
+            body: Some(json!({"action": "end"})),
+            not_after: None,
+        }
+    }
+
     /// `DELETE /meetings/{id}`.
     pub fn delete_meeting(id: &MeetingId) -> Self {
         Self {
@@ -224,14 +250,23 @@ impl ApiRequest {
 
 impl MeetingDetails<'_> {
     fn body(&self, marker: Uuid) -> Map<String, Value> {
-        let mut body = Map::new();
-        body.insert("topic".to_owned(), json!(cut(self.topic, MAX_TOPIC_UTF16)));
-        let start = self.start.to_rfc3339_opts(SecondsFormat::Secs, true);
-        body.insert("start_time".to_owned(), json!(start));
-        body.insert("duration".to_owned(), json!(self.duration_minutes));
-        body.insert("timezone".to_owned(), json!(self.timezone));
-        body.insert("agenda".to_owned(), json!(agenda(marker, self.description)));
-        body
+        let details = [
+            ("topic", self.topic.map(|topic| json!(cut(topic, MAX_TOPIC_UTF16)))),
+            (
+                "start_time",
+                self.start
+                    .map(|start| json!(start.to_rfc3339_opts(SecondsFormat::Secs, true))),
+            ),
+            ("duration", self.duration_minutes.map(Value::from)),
+            ("timezone", self.timezone.map(Value::from)),
+            (
+                "agenda",
+                self.description.map(|description| json!(agenda(marker, description))),
+            ),
+        ];
+        let told = details.into_iter();
+        told.filter_map(|(name, value)| Some((name.to_owned(), value?)))
+            .collect()
     }
 }
 
@@ -258,7 +293,7 @@ pub enum ApiFailure {
     NoToken(Error),
     /// 401, or code 124: the token is not accepted.
     TokenRefused,
-    /// Code 4711: the connection lacks a scope.
+    /// Code 4711 or 4700: the connection lacks a scope.
     MissingScope,
     /// 404/3001: the meeting does not exist any more.
     MeetingGone,
@@ -274,6 +309,55 @@ pub enum ApiFailure {
     Unclear,
 }
 
+/// What kept something from Zoom, as the database keeps it (`last_code`, `code`): for the operator, and for what waits for
+/// the same. No answer to a caller holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Obstacle {
+    /// There is no connection, or one that has ended or lacks a permission.
+    NotConnected,
+    /// Zoom takes no more of these today.
+    DailyLimit,
+    /// Zoom takes no more of these at the moment.
+    RateLimit,
+    /// There is no access token at the moment.
+    NoToken,
+    /// Zoom refuses our own configuration.
+    Misconfigured,
+    /// Nobody knows whether Zoom has done it.
+    Unclear,
+    /// Zoom refused.
+    Refused,
+    /// This Zoom user may not host.
+    CannotHost,
+    /// The meeting does not exist any more.
+    MeetingGone,
+    /// The meeting goes on, and cannot be changed as long as it does.
+    MeetingRunning,
+    /// A fault of ours.
+    Internal,
+}
+
+impl ApiFailure {
+    /// What kept the request from being done.
+    pub fn obstacle(&self) -> Obstacle {
+        match self {
+            Self::NoToken(Error::ZoomNotConnected | Error::ZoomExpired | Error::MissingScope)
+            | Self::MissingScope
+            | Self::UserGone => Obstacle::NotConnected,
+            Self::NoToken(Error::ZoomUnavailable(_) | Error::ServiceUnavailable) => Obstacle::NoToken,
+            Self::NoToken(Error::Misconfigured) => Obstacle::Misconfigured,
+            Self::NoToken(_) => Obstacle::Internal,
+            Self::RateLimited(limit) if limit.daily => Obstacle::DailyLimit,
+            Self::RateLimited(_) => Obstacle::RateLimit,
+            Self::TokenRefused | Self::Unclear => Obstacle::Unclear,
+            Self::Refused(..) => Obstacle::Refused,
+            Self::CannotHost => Obstacle::CannotHost,
+            Self::MeetingGone => Obstacle::MeetingGone,
+        }
+    }
+}
+
 impl From<ApiFailure> for Error {
     /// The refusal that the caller reads, for a request that changes nothing or was surely not done.
     fn from(failure: ApiFailure) -> Self {
@@ -285,10 +369,10 @@ impl From<ApiFailure> for Error {
             ApiFailure::CannotHost => Self::ZoomCannotHost,
             ApiFailure::RateLimited(limit) => {
                 let seconds = seconds_until(limit.until, now());
-                if limit.daily {
-                    Self::ZoomDailyLimit(seconds)
-                } else {
-                    Self::ZoomRateLimited(seconds)
+                match (limit.daily, limit.whose) {
+                    (true, Whose::Hosts) => Self::ZoomDailyLimit(seconds),
+                    (true, Whose::Accounts) => Self::ZoomAccountDailyLimit(seconds),
+                    (false, _) => Self::ZoomRateLimited(seconds),
                 }
             }
             ApiFailure::Refused(..) => Self::ZoomRejected,
@@ -317,7 +401,8 @@ pub fn classify(reply: Result<Reply, NoReply>, now: DateTime<Utc>) -> Result<Byt
         // 408: whoever gave up waiting does not know what became of it.
         (..=399 | 408 | 500.., _) => ApiFailure::Unclear,
         (429, _) => ApiFailure::RateLimited(RateLimit::read(&reply.headers, &error.message, now)),
-        (_, 4711) => ApiFailure::MissingScope,
+        (_, 4711 | 4700) => ApiFailure::MissingScope,
+        (400..=403, _) if error.message.contains("does not contain scopes") => ApiFailure::MissingScope,
         (401, _) | (_, 124) => ApiFailure::TokenRefused,
         (404, 3001) => ApiFailure::MeetingGone,
         (404, 1001) => ApiFailure::UserGone,
@@ -389,6 +474,12 @@ mod tests {
                 ApiFailure::MissingScope,
             ),
             (401, r#"{"code":4711}"#, ApiFailure::MissingScope),
+            (400, r#"{"code":4700,"message":"x"}"#, ApiFailure::MissingScope),
+            (
+                400,
+                r#"{"code":200,"message":"It does not contain scopes: x"}"#,
+                ApiFailure::MissingScope,
+            ),
             (
                 400,
                 r#"{"code":300,"message":"Validation Failed."}"#,
@@ -436,13 +527,13 @@ mod tests {
     #[test]
     fn the_marker_stands_first_and_nothing_is_too_long() {
         let details = MeetingDetails {
-            topic: &"🧘".repeat(200),
-            description: &"x".repeat(2_000),
-            start: "2026-03-01T17:00:00.123Z".parse().unwrap(),
-            duration_minutes: 45,
-            timezone: "Europe/Berlin",
+            topic: Some(&"🧘".repeat(200)),
+            description: Some(&"x".repeat(2_000)),
+            start: Some("2026-03-01T17:00:00.123Z".parse().unwrap()),
+            duration_minutes: Some(45),
+            timezone: None,
         };
-        let body = ApiRequest::create_meeting(&details, Uuid::nil(), Utc::now())
+        let body = ApiRequest::create_meeting(&details, &MeetingSettings::default(), Uuid::nil(), Utc::now())
             .body
             .unwrap();
         assert_eq!(body["start_time"], "2026-03-01T17:00:00Z");
@@ -450,6 +541,31 @@ mod tests {
         let agenda = body["agenda"].as_str().unwrap();
         assert!(agenda.starts_with(&Uuid::nil().to_string()));
         assert_eq!(agenda.len(), 2_000);
+        assert!(body.get("timezone").is_none());
+    }
+
+    #[test]
+    fn an_update_carries_what_has_changed() {
+        let id = MeetingId::parse("1").unwrap();
+        for (details, body) in [
+            (
+                MeetingDetails {
+                    topic: Some("New"),
+                    ..MeetingDetails::default()
+                },
+                json!({"topic": "New"}),
+            ),
+            (
+                MeetingDetails {
+                    description: Some(""),
+                    ..MeetingDetails::default()
+                },
+                json!({"agenda": Uuid::nil()}),
+            ),
+        ] {
+            let request = ApiRequest::update_meeting(&id, &details, Uuid::nil());
+            assert_eq!(request.body, Some(body));
+        }
     }
 
     proptest! {

@@ -7,21 +7,20 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer};
-use serde_json::{json, Value};
+use serde::Deserialize;
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{
     api::{classify, ApiFailure, ApiRequest},
-    oauth::Revocation,
-    verdict::{ExpiredReason, TokenSet, TokenVerdict},
+    oauth::RevokeOutcome,
+    token_response::{ExpiredReason, TokenSet, TokenVerdict},
     Zoom,
 };
 use crate::{
-    call,
     error::Error,
-    json, random,
-    seal::Place,
+    log, random,
+    seal::SealContext,
     secret::Secret,
     time::{self, now},
 };
@@ -32,12 +31,16 @@ const TABLE: &str = "user_integrations_zoom";
 const MIN_SECONDS: u32 = 60;
 /// How long a caller waits for somebody else's refresh before it gives up.
 const LONGEST_WAIT: Duration = Duration::from_secs(25);
+/// How long a refresh under a lease waits for its turn: a lease lasts five seconds longer than Zoom is waited for.
+const LONGEST_WAIT_FOR_A_TURN: Duration = Duration::from_secs(4);
+/// When to come back where a token is being refreshed for longer than anybody waits, in seconds.
+const BUSY_SECONDS: u64 = 5;
 /// The cool-down after Zoom refused our own configuration: nobody else will fare better soon.
 const MISCONFIGURED_COOLDOWN_SECONDS: u32 = 60;
 
 /// Where a sealed access token belongs.
-pub fn access_token_place(user_id: Uuid) -> Place {
-    Place {
+pub fn access_token_context(user_id: Uuid) -> SealContext {
+    SealContext {
         table: TABLE,
         user_id,
         column: "access_token",
@@ -45,8 +48,8 @@ pub fn access_token_place(user_id: Uuid) -> Place {
 }
 
 /// Where a sealed refresh token belongs.
-pub fn refresh_token_place(user_id: Uuid) -> Place {
-    Place {
+pub fn refresh_token_context(user_id: Uuid) -> SealContext {
+    SealContext {
         table: TABLE,
         user_id,
         column: "refresh_token",
@@ -55,7 +58,7 @@ pub fn refresh_token_place(user_id: Uuid) -> Place {
 
 /// What the database says to a caller that needs an access token. Tokens in it are sealed.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "state", rename_all = "snake_case")]
 pub enum TokenClaim {
     /// Use this one.
     Fresh {
@@ -83,20 +86,23 @@ pub enum TokenClaim {
     },
     /// The connection has ended.
     Expired {
-        /// Why, as in [`ExpiredReason`].
-        reason: String,
+        /// Why.
+        reason: ExpiredReason,
     },
     /// There is no connection.
     NotConnected,
 }
 
-/// Reads a claim as the database writes it: `{"state": "fresh", …}`.
-///
-/// # Errors
-/// Those of the deserializer, and for anything that is no claim.
-pub fn token_claim<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TokenClaim, D::Error> {
-    let claim = json::untag(Value::deserialize(deserializer)?, "state");
-    json::read(claim).ok_or_else(|| serde::de::Error::custom("not a token claim"))
+impl TokenClaim {
+    /// What the host is told where the claim leads to no token.
+    pub const fn refusal(&self) -> Error {
+        match self {
+            Self::NotConnected => Error::ZoomNotConnected,
+            Self::Expired { reason } => reason.refusal(),
+            Self::CoolingDown { retry_after_seconds } => Error::ZoomUnavailable(*retry_after_seconds),
+            Self::Busy { .. } | Self::Fresh { .. } | Self::Refresh { .. } => Error::ZoomUnavailable(BUSY_SECONDS),
+        }
+    }
 }
 
 /// An access token that the database holds for fresh.
@@ -107,11 +113,10 @@ pub struct AccessToken {
     version: i64,
 }
 
-/// A connection, and what its host may do with its tokens: the answer of `zoom_refresh_begin`.
+/// A connection, and what its host may do with its tokens: the answer of `edge_token_claim`.
 #[derive(Debug, Deserialize)]
 pub struct Connection {
     /// The way to an access token.
-    #[serde(deserialize_with = "token_claim")]
     pub token: TokenClaim,
     /// Shown to the host.
     pub zoom_account_email: Option<String>,
@@ -120,7 +125,7 @@ pub struct Connection {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "outcome", rename_all = "snake_case")]
 enum Committed {
     Saved {
         token_version: i64,
@@ -132,7 +137,7 @@ enum Committed {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "outcome", rename_all = "snake_case")]
 enum Judged {
     Recorded,
     Superseded,
@@ -152,7 +157,10 @@ impl Zoom<'_> {
                     access_token,
                     token_version,
                 } => {
-                    let secret = self.app.sealing_keys.open(access_token_place(user_id), &access_token)?;
+                    let secret = self
+                        .app
+                        .sealing_keys
+                        .open(access_token_context(user_id), &access_token)?;
                     return Ok(AccessToken {
                         secret,
                         version: token_version,
@@ -169,32 +177,27 @@ impl Zoom<'_> {
                     let wait = Duration::from_millis(retry_after_ms.clamp(50, 2_000)).mul_f64(0.5 + random::fraction());
                     waited = waited.saturating_add(wait);
                     if waited > LONGEST_WAIT {
-                        return Err(Error::ZoomUnavailable(5));
+                        return Err(Error::ZoomUnavailable(BUSY_SECONDS));
                     }
                     time::sleep(wait).await;
                     self.claim(user_id, None).await?
                 }
-                TokenClaim::CoolingDown { retry_after_seconds } => {
-                    return Err(Error::ZoomUnavailable(retry_after_seconds));
+                TokenClaim::CoolingDown { .. } | TokenClaim::Expired { .. } | TokenClaim::NotConnected => {
+                    return Err(claim.refusal());
                 }
-                TokenClaim::Expired { reason } if reason == ExpiredReason::MissingScope.to_string() => {
-                    return Err(Error::MissingScope);
-                }
-                TokenClaim::Expired { .. } => return Err(Error::ZoomExpired),
-                TokenClaim::NotConnected => return Err(Error::ZoomNotConnected),
             };
         }
     }
 
-    /// Reads a connection, claiming a token with at least `min_seconds` left. Tokens of version `refused` are those that
-    /// Zoom has refused: nobody is given them again.
+    /// Reads a connection, claiming a token with at least `min_seconds` left. Tokens of version `refused` are those
+    /// that Zoom has refused: nobody is given them again.
     ///
     /// # Errors
     /// As [`crate::db::Database::rpc`].
     pub async fn connection(&self, user_id: Uuid, min_seconds: u32, refused: Option<i64>) -> Result<Connection, Error> {
         self.db
             .rpc(
-                "zoom_refresh_begin",
+                "edge_token_claim",
                 &json!({
                     "user_id": user_id, "holder": self.holder,
                     "min_seconds": min_seconds, "refused_version": refused,
@@ -214,14 +217,14 @@ impl Zoom<'_> {
     /// [`ApiFailure`]; one that says that the connection itself is at fault has been recorded already.
     pub async fn api(&self, user_id: Uuid, claim: TokenClaim, request: &ApiRequest) -> Result<Bytes, ApiFailure> {
         let mut token = self.access_token(user_id, claim).await.map_err(ApiFailure::NoToken)?;
-        let mut answer = self.send_api(&token, request).await;
+        let mut answer = self.send_api(user_id, &token, request).await;
         if answer == Err(ApiFailure::TokenRefused) {
             let claim = self
                 .claim(user_id, Some(token.version))
                 .await
                 .map_err(ApiFailure::NoToken)?;
             token = self.access_token(user_id, claim).await.map_err(ApiFailure::NoToken)?;
-            answer = self.send_api(&token, request).await;
+            answer = self.send_api(user_id, &token, request).await;
         }
         let ended = match &answer {
             Err(ApiFailure::MissingScope) => ExpiredReason::MissingScope,
@@ -231,9 +234,9 @@ impl Zoom<'_> {
         let _: Judged = self
             .db
             .rpc(
-                "zoom_connection_expire",
+                "edge_connection_expire",
                 &json!({
-                    "user_id": user_id, "token_version": token.version, "reason": ended.to_string(),
+                    "user_id": user_id, "token_version": token.version, "reason": ended,
                 }),
             )
             .await
@@ -241,9 +244,10 @@ impl Zoom<'_> {
         answer
     }
 
-    async fn send_api(&self, token: &AccessToken, request: &ApiRequest) -> Result<Bytes, ApiFailure> {
+    async fn send_api(&self, user_id: Uuid, token: &AccessToken, request: &ApiRequest) -> Result<Bytes, ApiFailure> {
+        let _turn = self.calls.turn_for_host(user_id).await;
         if request.not_after.is_some_and(|latest| now() > latest) {
-            return Err(ApiFailure::NoToken(Error::ZoomUnavailable(5)));
+            return Err(ApiFailure::NoToken(Error::ZoomUnavailable(BUSY_SECONDS)));
         }
         let mut builder = self
             .client
@@ -262,35 +266,39 @@ impl Zoom<'_> {
         refresh_token: &str,
         token_version: i64,
     ) -> Result<Option<AccessToken>, Error> {
-        let verdict = match self.app.sealing_keys.open(refresh_token_place(user_id), refresh_token) {
-            Ok(refresh_token) => Ok(self.refresh(&refresh_token).await),
+        // A lease that waits long for its turn would end while Zoom is still being asked.
+        let Ok(turn) = time::with_deadline(LONGEST_WAIT_FOR_A_TURN, self.calls.turn_to_zoom()).await else {
+            return Ok(None);
+        };
+        let verdict = match self
+            .app
+            .sealing_keys
+            .open(refresh_token_context(user_id), refresh_token)
+        {
+            Ok(refresh_token) => Ok(self.refresh_in_turn(turn, &refresh_token).await),
             Err(error) => Err(error),
         };
-        let (verdict, reason, cooldown_seconds, error) = match verdict {
+        let (expired_reason, cooldown_seconds, error) = match verdict {
             Ok(TokenVerdict::Granted(tokens)) => return self.save(user_id, token_version, tokens).await,
-            Ok(TokenVerdict::Ended(reason)) => ("expired", reason.to_string(), 0, Error::ZoomExpired),
+            Ok(TokenVerdict::Ended(reason)) => (Some(reason), 0, reason.refusal()),
             Ok(TokenVerdict::OurConfiguration) => {
-                call::log(&json!({
-                    "event": "zoom_refuses_our_configuration", "request_id": self.holder,
+                log::write(&json!({
+                    "event": "zoom_refuses_our_configuration", "request_id": self.request_id,
                     "hint": "check ZOOM_CLIENT_ID and ZOOM_CLIENT_SECRET",
                 }));
-                let seconds = MISCONFIGURED_COOLDOWN_SECONDS;
-                ("cooldown", "misconfigured".to_owned(), seconds, Error::Misconfigured)
+                (None, MISCONFIGURED_COOLDOWN_SECONDS, Error::Misconfigured)
             }
-            Ok(TokenVerdict::TryLater(seconds)) => {
-                let error = Error::ZoomUnavailable(seconds.into());
-                ("cooldown", "unavailable".to_owned(), seconds, error)
-            }
+            Ok(TokenVerdict::TryLater(seconds)) => (None, seconds, Error::ZoomUnavailable(seconds.into())),
             // While keys rotate, another isolate may have a key that this one lacks: let it try at once.
-            Err(error) => ("cooldown", "unreadable".to_owned(), 0, error),
+            Err(error) => (None, 0, error),
         };
         let judged = self
             .db
             .commit(
-                "zoom_refresh_fail",
+                "edge_refresh_fail",
                 &json!({
                     "user_id": user_id, "holder": self.holder, "token_version": token_version,
-                    "verdict": verdict, "reason": reason, "cooldown_seconds": cooldown_seconds,
+                    "expired_reason": expired_reason, "cooldown_seconds": cooldown_seconds,
                 }),
             )
             .await?;
@@ -303,12 +311,12 @@ impl Zoom<'_> {
     async fn save(&self, user_id: Uuid, token_version: i64, tokens: TokenSet) -> Result<Option<AccessToken>, Error> {
         let keys = &self.app.sealing_keys;
         let arguments = json!({
-            "user_id": user_id, "holder": self.holder, "token_version": token_version,
-            "access_token": keys.seal(access_token_place(user_id), &tokens.access_token)?,
-            "refresh_token": keys.seal(refresh_token_place(user_id), &tokens.refresh_token)?,
+            "user_id": user_id, "token_version": token_version,
+            "access_token": keys.seal(access_token_context(user_id), &tokens.access_token)?,
+            "refresh_token": keys.seal(refresh_token_context(user_id), &tokens.refresh_token)?,
             "access_expires_in": tokens.expires_in, "scope": tokens.scope,
         });
-        match self.db.commit("zoom_refresh_commit", &arguments).await {
+        match self.db.commit("edge_refresh_commit", &arguments).await {
             Ok(Committed::Saved { token_version }) => Ok(Some(AccessToken {
                 secret: tokens.access_token,
                 version: token_version,
@@ -316,13 +324,13 @@ impl Zoom<'_> {
             Ok(Committed::Superseded) => Ok(None),
             Ok(Committed::Refused) => {
                 // The host disconnected while Zoom answered: these tokens must not live on.
-                if let Revocation::Failed = self.revoke(&tokens.access_token).await {
-                    call::log(&json!({"event": "orphaned_token_not_revoked", "request_id": self.holder}));
+                if let RevokeOutcome::Failed = self.revoke(&tokens.access_token).await {
+                    log::write(&json!({"event": "orphaned_token_not_revoked", "request_id": self.request_id}));
                 }
                 Ok(None)
             }
             Err(error) => {
-                call::log(&json!({"event": "rotated_token_lost", "request_id": self.holder, "user_id": user_id}));
+                log::write(&json!({"event": "rotated_token_lost", "request_id": self.request_id, "user_id": user_id}));
                 Err(error)
             }
         }

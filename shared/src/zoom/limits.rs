@@ -1,7 +1,7 @@
 //! Zoom's rate limits: how long to wait.
 //!
-//! Zoom's `Retry-After` is an ISO-8601 instant, not seconds, and can be missing for the limit of 100 meeting changes per
-//! host and day, which is then named in the message and ends at 00:00 UTC.
+//! Zoom's `Retry-After` is an ISO-8601 instant, not seconds, and can be missing for the limit of 100 meeting changes
+//! per host and day, which is then named in the message and ends at 00:00 UTC.
 
 use chrono::{DateTime, Days, NaiveTime, TimeDelta, Utc};
 use http::{header, HeaderMap};
@@ -16,8 +16,19 @@ const LONGEST_WAIT: TimeDelta = TimeDelta::hours(24);
 pub struct RateLimit {
     /// When it is worth trying again.
     pub until: DateTime<Utc>,
-    /// Whether it is the limit per host and day.
+    /// Whether it is a limit per day.
     pub daily: bool,
+    /// Whose limit it is.
+    pub whose: Whose,
+}
+
+/// Whose limit was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// The host's: 100 changes of meetings a day.
+    Hosts,
+    /// The Zoom account's, all its users and apps together.
+    Accounts,
 }
 
 impl RateLimit {
@@ -42,6 +53,11 @@ impl RateLimit {
         Self {
             until: until.clamp(now, after(now, LONGEST_WAIT)),
             daily,
+            whose: if message.to_ascii_lowercase().contains("create/update") {
+                Whose::Hosts
+            } else {
+                Whose::Accounts
+            },
         }
     }
 }
@@ -110,6 +126,18 @@ mod tests {
             read(Some("9000000000000000"), ""),
             (24 * 3600, false),
             "beyond the end of time"
+        );
+    }
+
+    #[test]
+    fn a_daily_limit_is_the_hosts_or_the_accounts() {
+        let whose = |message| RateLimit::read(&HeaderMap::new(), message, DateTime::UNIX_EPOCH).whose;
+        let hosts =
+            "You have exceeded the daily rate limit (100) of Meeting Create/Update API requests permitted for a user";
+        assert_eq!(whose(hosts), Whose::Hosts);
+        assert_eq!(
+            whose("You have reached the maximum daily rate limit for this API."),
+            Whose::Accounts
         );
     }
 

@@ -1,17 +1,18 @@
-//! Rotation of sealing keys: whatever is sealed with another key than the first is sealed anew, so that the old key can go.
+//! Rotation of sealing keys: whatever is sealed with another key than the first is sealed anew, so that the old key can
+//! go.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 use uuid::Uuid;
 
 use super::{
-    connection::{access_token_place, refresh_token_place},
+    connection::{access_token_context, refresh_token_context},
     Zoom,
 };
 use crate::{
     db::Database,
     error::Error,
-    seal::{Place, SealingKeys},
+    seal::{SealContext, SealingKeys},
 };
 
 /// Connections that are sealed anew in one run.
@@ -49,7 +50,7 @@ pub async fn reseal(zoom: &Zoom<'_>, db: &Database) -> Result<Resealed, Error> {
     let keys = &zoom.app().sealing_keys;
     let stale: Stale = db
         .rpc(
-            "zoom_reseal_claim",
+            "edge_reseal_claim",
             &json!({"key_id": keys.first_id(), "max_rows": MAX_CONNECTIONS}),
         )
         .await?;
@@ -58,7 +59,10 @@ pub async fn reseal(zoom: &Zoom<'_>, db: &Database) -> Result<Resealed, Error> {
         on_older_keys: stale.total,
     };
     for tokens in stale.connections {
-        let (access_place, refresh_place) = (access_token_place(tokens.user_id), refresh_token_place(tokens.user_id));
+        let (access_place, refresh_place) = (
+            access_token_context(tokens.user_id),
+            refresh_token_context(tokens.user_id),
+        );
         // One that cannot be opened (its key is gone already) stays, and stays counted, for the operator to see.
         let (Ok(access_token), Ok(refresh_token)) = (
             seal_anew(keys, access_place, &tokens.access_token),
@@ -68,7 +72,7 @@ pub async fn reseal(zoom: &Zoom<'_>, db: &Database) -> Result<Resealed, Error> {
         };
         let _: Value = db
             .rpc(
-                "zoom_reseal",
+                "edge_reseal",
                 &json!({
                     "user_id": tokens.user_id, "token_version": tokens.token_version,
                     "old_refresh_token": tokens.refresh_token,
@@ -82,6 +86,6 @@ pub async fn reseal(zoom: &Zoom<'_>, db: &Database) -> Result<Resealed, Error> {
     Ok(counts)
 }
 
-fn seal_anew(keys: &SealingKeys, place: Place, sealed: &str) -> Result<String, Error> {
+fn seal_anew(keys: &SealingKeys, place: SealContext, sealed: &str) -> Result<String, Error> {
     keys.seal(place, &keys.open(place, sealed)?)
 }

@@ -1,4 +1,2 @@
-import { serve } from "../_shared/serve.ts";
-import makeFunction from "./function.generated.js";
-
-await serve(makeFunction, new URL("./index_bg.wasm", import.meta.url));
+// Made by `cargo xtask build --for supabase`, with the WebAssembly in it.
+import "./function.generated.js";

@@ -2,17 +2,18 @@
 
 use axum::http::header;
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use serde_json::{json, Value};
 
 use super::answer::Answer;
 use super::endpoint::Endpoint;
 use super::meeting_fields::{MeetingFields, Purpose};
 use super::meetings::Meeting;
+use super::options::{RunningMeeting, UnknownTimeZones};
 use super::request::Request;
 use super::scopes;
 use super::tokens::{Status, TokenKind};
 use super::users::User;
-use super::world::{Notes, World};
+use super::world::{self, Notes, World};
 
 /// Answers a call to the API; an error is Zoom's refusal.
 pub(crate) fn answer(
@@ -47,6 +48,7 @@ pub(crate) fn answer(
         }
         Endpoint::UpdateMeeting => update(world, &user, meeting, &body(request)?, now)?,
         Endpoint::DeleteMeeting => delete(world, &user, meeting, now)?,
+        Endpoint::EndMeeting => end(world, &user, meeting, &body(request)?, now)?,
         Endpoint::Authorize | Endpoint::Token | Endpoint::Revoke | Endpoint::Unknown => {
             return Err(Answer::api_error(404, 2300, "This API endpoint is not recognized."));
         }
@@ -133,6 +135,7 @@ fn own_meeting<'w>(world: &'w World, user: &User, id: &str) -> Result<&'w Meetin
 
 fn create(world: &mut World, user: &User, body: &Value, now: DateTime<Utc>) -> Result<Answer, Answer> {
     let fields = MeetingFields::parse(body, Purpose::Create)?;
+    check_time_zone(world, &fields)?;
     if !user.may_host {
         let message = "Your user account is not allowed meeting hosting and scheduling capabilities.";
         return Err(Answer::api_error(400, 3161, message));
@@ -145,8 +148,11 @@ fn create(world: &mut World, user: &User, body: &Value, now: DateTime<Utc>) -> R
 }
 
 fn update(world: &mut World, user: &User, id: &str, body: &Value, now: DateTime<Utc>) -> Result<Answer, Answer> {
-    let fields = MeetingFields::parse(body, Purpose::Update)?;
-    own_meeting(world, user, id)?;
+    let mut fields = MeetingFields::parse(body, Purpose::Update)?;
+    check_time_zone(world, &fields)?;
+    check_waiting(world, own_meeting(world, user, id)?)?;
+    // A start in the past is passed over without a word.
+    fields.start = fields.start.filter(|start| *start >= now);
     if let Some(meeting) = world.meetings.get_mut(id) {
         let changes = meeting.update(fields, &user.locked_settings);
         if world.rules.events_of_api_changes {
@@ -156,8 +162,46 @@ fn update(world: &mut World, user: &User, id: &str, body: &Value, now: DateTime<
     Ok(Answer::empty(204))
 }
 
+/// Zoom's own zones, where it takes no others.
+fn check_time_zone(world: &World, fields: &MeetingFields) -> Result<(), Answer> {
+    let known = |zone: &String| super::TIME_ZONES.lines().any(|name| name == zone);
+    if world.rules.unknown_time_zones == UnknownTimeZones::Taken || fields.timezone.as_ref().is_none_or(known) {
+        return Ok(());
+    }
+    let errors = json!([{"field": "timezone", "message": "Invalid field."}]);
+    Err(Answer::json(
+        400,
+        json!({"code": 300, "message": "Validation Failed.", "errors": errors}),
+    ))
+}
+
+/// What a meeting that goes on refuses, where it does.
+fn check_waiting(world: &World, meeting: &Meeting) -> Result<(), Answer> {
+    let refusal = match world.rules.running_meeting {
+        _ if meeting.running().is_none() => return Ok(()),
+        RunningMeeting::TakesChanges => return Ok(()),
+        RunningMeeting::RefusedAsStarted => (3000, "Cannot access meeting information: it has started."),
+        RunningMeeting::RefusedAsInProgress => (3002, "Sorry, you cannot do this: the meeting is in progress."),
+    };
+    Err(Answer::api_error(400, refusal.0, refusal.1))
+}
+
+/// `PUT /meetings/{id}/status`, for a meeting that goes on.
+fn end(world: &mut World, user: &User, id: &str, body: &Value, now: DateTime<Utc>) -> Result<Answer, Answer> {
+    if *body != json!({"action": "end"}) {
+        return Err(Answer::api_error(400, 300, "Validation Failed."));
+    }
+    if own_meeting(world, user, id)?.running().is_none() {
+        return Err(Answer::api_error(400, 3000, "Cannot access meeting information."));
+    }
+    if let Some(meeting) = world.meetings.get_mut(id) {
+        world::end(&mut world.events, user, meeting, now);
+    }
+    Ok(Answer::empty(204))
+}
+
 fn delete(world: &mut World, user: &User, id: &str, now: DateTime<Utc>) -> Result<Answer, Answer> {
-    own_meeting(world, user, id)?;
+    check_waiting(world, own_meeting(world, user, id)?)?;
     if let Some(meeting) = world.meetings.get_mut(id) {
         meeting.deleted_at = Some(now);
         if world.rules.events_of_api_changes {

@@ -66,8 +66,8 @@ pub(crate) fn answer(
     }
 }
 
-/// The state and the code challenge of a request that may be answered by a redirect. What is wrong with any other is shown
-/// on a page: it must not send the browser anywhere.
+/// The state and the code challenge of a request that may be answered by a redirect. What is wrong with any other is
+/// shown on a page: it must not send the browser anywhere.
 fn check(world: &World, query: &Parameters) -> Result<(String, String), String> {
     if let Some(name) = stranger(query, &KNOWN) {
         return Err(format!("The parameter {name} is unknown."));

@@ -1,4 +1,5 @@
-//! The control surface under `/simulator`: what tests in any language, and people, can do to Zoom. The front page lists it.
+//! The control surface under `/simulator`: what tests in any language, and people, can do to Zoom. The front page lists
+//! it.
 
 use std::sync::{Arc, PoisonError};
 
@@ -85,6 +86,7 @@ struct UserChanges {
     scopes: Option<Vec<String>>,
     app: Option<AppAccess>,
     may_host: Option<bool>,
+    hides_email: Option<bool>,
 }
 
 async fn change_user(State(shared): Simulator, Path(email): Path<String>, Json(changes): Json<UserChanges>) -> Answer {
@@ -98,6 +100,9 @@ async fn change_user(State(shared): Simulator, Path(email): Path<String>, Json(c
     }
     if let Some(may_host) = changes.may_host {
         world.users.by_email_mut(&email)?.may_host = may_host;
+    }
+    if let Some(hides) = changes.hides_email {
+        world.users.by_email_mut(&email)?.hides_email = hides;
     }
     done()
 }
@@ -170,7 +175,13 @@ async fn host_action(
         "start" => HostAction::Start,
         "end" => HostAction::End,
         "delete" => HostAction::Delete,
-        _ => return Err(anyhow!("a host can start, end and delete a meeting").into()),
+        "host-leaves" => HostAction::HostLeaves,
+        "guest-joins" => HostAction::GuestJoins,
+        "guest-leaves" => HostAction::GuestLeaves,
+        "recover" => HostAction::Recover,
+        "purge" => HostAction::Purge,
+        "delete-occurrence" => HostAction::DeleteOccurrence,
+        _ => return Err(anyhow!("there is no such thing to do with a meeting: {action}").into()),
     };
     host_acts(&shared, &id, &action)?;
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
@@ -231,7 +242,7 @@ struct Advance {
 
 async fn advance_clock(State(shared): Simulator, Json(advance): Json<Advance>) -> Json<Value> {
     let mut world = shared.world();
-    world.advance(TimeDelta::seconds(advance.advance_seconds.into()));
+    world.advance(TimeDelta::seconds(advance.advance_seconds.into()), Utc::now());
     Json(world.state(Utc::now())["clock"].take())
 }
 

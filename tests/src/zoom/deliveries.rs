@@ -46,8 +46,8 @@ pub struct DeliveryPlan {
     pub copies: u32,
     /// In an order that this seed decides, not that of the events.
     pub shuffle: Option<u64>,
-    /// The share of all deliveries that are not Zoom's, below 1: forged or stale ones, by turns, which would do harm if they
-    /// were believed. They come on top of the genuine ones.
+    /// The share of all deliveries that are not Zoom's, below 1: forged or stale ones, by turns, which would do harm if
+    /// they were believed. They come on top of the genuine ones.
     pub spoiled_share: f64,
     /// So many at the same time.
     pub at_once: usize,
@@ -180,6 +180,7 @@ pub(crate) async fn deliver(shared: &Shared, plan: &DeliveryPlan) -> Result<Vec<
         "a spoiled share lies between 0 and 1, and is not 1"
     );
     let events = shared.world().events.take_held(plan.only.as_deref());
+    when_all_have_happened(&events).await;
     let now = Utc::now().timestamp();
     let copies = |event| (0..plan.copies).map(move |_| Delivery::new(event, Signature::Genuine, now));
     let mut deliveries: Vec<Delivery> = events.iter().flat_map(copies).collect();
@@ -201,6 +202,13 @@ pub(crate) async fn deliver(shared: &Shared, plan: &DeliveryPlan) -> Result<Vec<
     });
     keep_failed(shared, events.collect(), &reports);
     Ok(reports)
+}
+
+/// Waits for the time of the last event: many that are made at once have times that run ahead, as no two are the same.
+async fn when_all_have_happened(events: &[Event]) {
+    let last_at = events.iter().filter_map(|event| event.body["event_ts"].as_i64()).max();
+    let ahead = last_at.unwrap_or(0) - Utc::now().timestamp_millis();
+    tokio::time::sleep(Duration::from_millis(u64::try_from(ahead).unwrap_or(0))).await;
 }
 
 /// Delivers again what failed.

@@ -28,6 +28,8 @@ pub enum Endpoint {
     UpdateMeeting,
     /// `DELETE /v2/meetings/{id}`
     DeleteMeeting,
+    /// `PUT /v2/meetings/{id}/status`: ends a meeting that goes on.
+    EndMeeting,
     /// Anything else below `/oauth` and `/v2`.
     Unknown,
 }
@@ -43,7 +45,7 @@ pub enum Grant {
 }
 
 impl Endpoint {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Authorize,
         Self::Token,
         Self::Revoke,
@@ -53,6 +55,7 @@ impl Endpoint {
         Self::GetMeeting,
         Self::UpdateMeeting,
         Self::DeleteMeeting,
+        Self::EndMeeting,
         Self::Unknown,
     ];
 
@@ -68,6 +71,7 @@ impl Endpoint {
             Self::GetMeeting => "get_meeting",
             Self::UpdateMeeting => "update_meeting",
             Self::DeleteMeeting => "delete_meeting",
+            Self::EndMeeting => "end_meeting",
             Self::Unknown => "unknown",
         }
     }
@@ -82,8 +86,13 @@ impl Endpoint {
             ("POST", "/v2/users/me/meetings") => Self::CreateMeeting,
             ("GET", "/v2/users/me/meetings") => Self::ListMeetings,
             _ => {
-                let meeting = path.strip_prefix("/v2/meetings/").filter(|id| !id.contains('/'));
+                let meeting = path.strip_prefix("/v2/meetings/");
+                let ended = meeting
+                    .and_then(|path| path.strip_suffix("/status"))
+                    .filter(|_| method == "PUT");
+                let meeting = ended.or(meeting).filter(|id| !id.contains('/'));
                 let endpoint = match (method, meeting) {
+                    ("PUT", Some(_)) if ended.is_some() => Self::EndMeeting,
                     ("GET", Some(_)) => Self::GetMeeting,
                     ("PATCH", Some(_)) => Self::UpdateMeeting,
                     ("DELETE", Some(_)) => Self::DeleteMeeting,
@@ -206,6 +215,12 @@ mod tests {
         assert_eq!(of("GET", "/oauth/token"), "unknown");
         assert_eq!(of("GET", "/v2/users/me/meetings"), "list_meetings");
         assert_eq!(of("GET", "/v2/meetings/1/recordings"), "unknown");
+        assert_eq!(of("PUT", "/v2/meetings/1"), "unknown");
+        assert_eq!(of("GET", "/v2/meetings/1/status"), "unknown");
+        assert_eq!(
+            Endpoint::of("PUT", "/v2/meetings/1/status"),
+            (Endpoint::EndMeeting, Some("1"))
+        );
         assert_eq!(
             Endpoint::of("PATCH", "/v2/meetings/77"),
             (Endpoint::UpdateMeeting, Some("77"))

@@ -5,7 +5,7 @@ use ring::hmac;
 use serde::Serialize;
 use serde_json::{json, Map, Value};
 
-use super::meetings::{instant, Meeting};
+use super::meetings::{instant, Instance, Meeting};
 use super::users::User;
 
 /// An event, delivered or not.
@@ -74,7 +74,8 @@ impl Events {
 
     pub(crate) fn started(&mut self, host: &User, meeting: &Meeting, now: DateTime<Utc>) {
         let mut object = with_text_id(meeting);
-        object.insert("start_time".to_owned(), json!(instant(now)));
+        let started_at = meeting.running().map_or(now, |running| running.started_at);
+        object.insert("start_time".to_owned(), json!(instant(started_at)));
         self.add(
             "meeting.started",
             json!({"account_id": host.account_id, "object": object}),
@@ -82,12 +83,10 @@ impl Events {
         );
     }
 
-    pub(crate) fn ended(&mut self, host: &User, meeting: &Meeting, now: DateTime<Utc>) {
+    pub(crate) fn ended(&mut self, host: &User, meeting: &Meeting, instance: &Instance, now: DateTime<Utc>) {
         let mut object = with_text_id(meeting);
-        object.insert(
-            "start_time".to_owned(),
-            json!(instant(meeting.started_at.unwrap_or(now))),
-        );
+        object.insert("uuid".to_owned(), json!(instance.uuid));
+        object.insert("start_time".to_owned(), json!(instant(instance.started_at)));
         object.insert("end_time".to_owned(), json!(instant(now)));
         self.add(
             "meeting.ended",
@@ -109,7 +108,8 @@ impl Events {
         changed.insert("id".to_owned(), json!(id));
         old.insert("id".to_owned(), json!(id));
         let mut payload = operation(host);
-        payload.insert("scope".to_owned(), json!("all"));
+        payload.insert("scope".to_owned(), json!("single"));
+        payload.insert("operation".to_owned(), json!("single"));
         payload.insert("object".to_owned(), changed.into());
         payload.insert("old_object".to_owned(), old.into());
         payload.insert("time_stamp".to_owned(), json!(now.timestamp_millis()));
@@ -117,10 +117,59 @@ impl Events {
     }
 
     pub(crate) fn deleted(&mut self, host: &User, meeting: &Meeting, now: DateTime<Utc>) {
+        self.whole("meeting.deleted", host, meeting, now);
+    }
+
+    pub(crate) fn recovered(&mut self, host: &User, meeting: &Meeting, now: DateTime<Utc>) {
+        self.whole("meeting.recovered", host, meeting, now);
+    }
+
+    pub(crate) fn permanently_deleted(&mut self, host: &User, meeting: &Meeting, now: DateTime<Utc>) {
+        self.whole("meeting.permanently_deleted", host, meeting, now);
+    }
+
+    /// What happens to a whole meeting. `single` says nothing about recurring ones: plain meetings have it too.
+    fn whole(&mut self, name: &str, host: &User, meeting: &Meeting, now: DateTime<Utc>) {
         let mut payload = operation(host);
-        payload.insert("operation".to_owned(), json!("all"));
+        payload.insert("operation".to_owned(), json!("single"));
         payload.insert("object".to_owned(), meeting.outline().into());
-        self.add("meeting.deleted", payload.into(), now);
+        self.add(name, payload.into(), now);
+    }
+
+    /// One occurrence of a recurring meeting was moved, or (without changes) deleted; the others stay as they are.
+    pub(crate) fn of_occurrence(
+        &mut self,
+        host: &User,
+        meeting: &Meeting,
+        changes: Option<&Map<String, Value>>,
+        now: DateTime<Utc>,
+    ) {
+        let mut occurrence = json!({
+            "occurrence_id": instant(meeting.start).replace(|c: char| !c.is_ascii_digit(), ""),
+            "start_time": instant(meeting.start), "duration": meeting.duration,
+            "status": if changes.is_some() { "available" } else { "deleted" },
+        });
+        let mut object = if changes.is_some() {
+            Map::from_iter([("id".to_owned(), json!(meeting.id))])
+        } else {
+            meeting.outline()
+        };
+        for (name, value) in changes.into_iter().flatten() {
+            occurrence[name.as_str()] = value.clone();
+            object.insert(name.clone(), value.clone());
+        }
+        object.insert("type".to_owned(), json!(8));
+        object.insert("occurrences".to_owned(), json!([occurrence]));
+        let mut payload = operation(host);
+        payload.insert("operation".to_owned(), json!("single"));
+        payload.insert("object".to_owned(), object.into());
+        if changes.is_some() {
+            payload.insert("scope".to_owned(), json!("single"));
+            payload.insert("old_object".to_owned(), json!({"id": meeting.id, "type": 8}));
+            payload.insert("time_stamp".to_owned(), json!(now.timestamp_millis()));
+        }
+        let name = ["meeting.deleted", "meeting.updated"][usize::from(changes.is_some())];
+        self.add(name, payload.into(), now);
     }
 
     pub(crate) fn deauthorized(&mut self, user: &User, client_id: &str, now: DateTime<Utc>) {
@@ -210,9 +259,11 @@ mod tests {
         let mut meetings = Meetings::default();
         let mut meeting = meetings.create(host, fields, now()).clone();
         let mut events = Events::default();
+        meeting.start(now());
         events.started(host, &meeting, now());
-        meeting.started_at = Some(now());
-        events.ended(host, &meeting, now() + TimeDelta::minutes(30));
+        let instance = meeting.end(now() + TimeDelta::minutes(30)).unwrap();
+        assert_ne!(instance.uuid, meeting.uuid);
+        events.ended(host, &meeting, &instance, now() + TimeDelta::minutes(30));
         let change = MeetingFields::parse(&json!({"duration": 45}), Purpose::Update).unwrap();
         let changes = meeting.update(change, &Map::new());
         events.updated(host, meeting.id, changes, now());
@@ -226,6 +277,9 @@ mod tests {
         assert_eq!(started.body["payload"]["object"]["id"], json!(meeting.id.to_string()));
         assert_eq!(started.body["payload"]["object"]["start_time"], "2026-03-01T12:00:00Z");
         assert_eq!(ended.body["payload"]["object"]["end_time"], "2026-03-01T12:30:00Z");
+        assert_eq!(ended.body["payload"]["object"]["start_time"], "2026-03-01T12:00:00Z");
+        assert_eq!(ended.body["payload"]["object"]["uuid"], json!(instance.uuid));
+        assert_eq!(started.body["payload"]["object"]["uuid"], json!(instance.uuid));
         assert_eq!(
             updated.body["payload"]["object"],
             json!({"id": meeting.id, "duration": 45})

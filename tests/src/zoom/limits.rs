@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveTime, SecondsFormat, TimeDelta, Utc};
 
 use super::answer::Answer;
 use super::endpoint::Endpoint;
-use super::options::{PerSecondLimits, RetryAfter, Rules};
+use super::options::{AccountDailyLimits, PerSecondLimits, RetryAfter, Rules};
 use super::users::{User, UserId};
 
 /// How heavy a call is.
@@ -36,11 +36,13 @@ impl Weight {
 #[derive(Default)]
 pub(crate) struct Limits {
     of_accounts: HashMap<(String, Weight), Vec<DateTime<Utc>>>,
+    of_account_days: HashMap<(String, Weight), Vec<DateTime<Utc>>>,
     of_hosts: HashMap<UserId, Vec<DateTime<Utc>>>,
 }
 
 impl Limits {
-    /// Counts a call, and gives the headers that say what is left; or the refusal of a call too many, which does not count.
+    /// Counts a call, and gives the headers that say what is left; or the refusal of a call too many, which does not
+    /// count.
     pub(crate) fn count(
         &mut self,
         user: &User,
@@ -66,9 +68,28 @@ impl Limits {
             calls.push(now);
             headers.extend(left("QPS", limit, limit - calls.len()));
         }
+        let midnight = now.date_naive().and_time(NaiveTime::MIN).and_utc();
+        if let Some(AccountDailyLimits { light, medium }) = rules.account_daily_limits {
+            let limit = match weight {
+                Weight::Light => light,
+                Weight::Medium => medium,
+            };
+            let calls = self
+                .of_account_days
+                .entry((user.account_id.clone(), weight))
+                .or_default();
+            calls.retain(|at| *at >= midnight);
+            if calls.len() >= limit {
+                let message = "You have reached the maximum daily rate limit for this API. Refer to the response \
+                               header for details on when you can make another request.";
+                headers.truncate(1);
+                headers.extend(left("Daily-limit", limit, 0));
+                return Err(refusal(message, headers, midnight + TimeDelta::days(1), rules));
+            }
+            calls.push(now);
+        }
         let changes = matches!(endpoint, Endpoint::CreateMeeting | Endpoint::UpdateMeeting);
         if let (true, Some(limit)) = (changes, rules.daily_limit) {
-            let midnight = now.date_naive().and_time(NaiveTime::MIN).and_utc();
             let calls = self.of_hosts.entry(user.id.clone()).or_default();
             calls.retain(|at| *at >= midnight);
             headers.truncate(1);
@@ -97,6 +118,7 @@ impl Limits {
         for at in self
             .of_accounts
             .values_mut()
+            .chain(self.of_account_days.values_mut())
             .chain(self.of_hosts.values_mut())
             .flatten()
         {
@@ -115,10 +137,13 @@ fn left(kind: &str, limit: usize, remaining: usize) -> [(&'static str, String); 
 
 fn refusal(message: &str, headers: Vec<(&'static str, String)>, until: DateTime<Utc>, rules: &Rules) -> Answer {
     let mut answer = Answer::api_error(429, 429, message);
+    // Rounded up: whoever comes back at that instant must not be too early.
+    let until = (until + TimeDelta::milliseconds(999)).to_rfc3339_opts(SecondsFormat::Secs, true);
+    if rules.retry_after != RetryAfter::Missing {
+        answer = answer.with_header("x-ratelimit-reset", until.clone());
+    }
     if rules.retry_after == RetryAfter::Named {
-        // Rounded up: whoever comes back at that instant must not be too early.
-        let until = until + TimeDelta::milliseconds(999);
-        answer = answer.with_header("retry-after", until.to_rfc3339_opts(SecondsFormat::Secs, true));
+        answer = answer.with_header("retry-after", until);
     }
     headers
         .into_iter()
@@ -169,6 +194,32 @@ mod tests {
             .is_ok());
         limits.grow_older(TimeDelta::days(1));
         assert_eq!(limits.changes_today(&trainer.id, now() + TimeDelta::minutes(90)), 0);
+    }
+
+    #[test]
+    fn an_account_has_so_many_calls_a_day_whoever_makes_them() {
+        let users = Users::seeded(now()).unwrap();
+        let (trainer, colleague, stranger) = (&users.all()[0], &users.all()[1], &users.all()[4]);
+        let mut limits = Limits::default();
+        let rules = Rules {
+            account_daily_limits: Some(AccountDailyLimits { medium: 2, light: 3 }),
+            retry_after: RetryAfter::ResetOnly,
+            ..Rules::default()
+        };
+        assert!(limits.count(trainer, Endpoint::ListMeetings, &rules, now()).is_ok());
+        assert!(limits.count(colleague, Endpoint::CreateMeeting, &rules, now()).is_ok());
+        let refused = limits
+            .count(trainer, Endpoint::CreateMeeting, &rules, now())
+            .unwrap_err();
+        assert_eq!(refused.headers["x-ratelimit-type"], "Daily-limit");
+        assert_eq!(refused.headers["x-ratelimit-reset"], "2026-03-02T00:00:00Z");
+        assert!(!refused.headers.contains_key("retry-after"));
+        assert!(!refused.body["message"].as_str().unwrap().contains("(100)"));
+        assert_eq!(limits.changes_today(&trainer.id, now()), 0);
+        assert!(limits.count(trainer, Endpoint::GetMeeting, &rules, now()).is_ok());
+        assert!(limits.count(stranger, Endpoint::CreateMeeting, &rules, now()).is_ok());
+        let tomorrow = now() + TimeDelta::minutes(90);
+        assert!(limits.count(trainer, Endpoint::ListMeetings, &rules, tomorrow).is_ok());
     }
 
     #[test]

@@ -16,10 +16,23 @@ use super::users::{User, UserId};
 /// A link that makes its holder the host works for this long.
 const START_URL_LIFE: TimeDelta = TimeDelta::hours(2);
 
+/// One time that a meeting was held, with a UUID of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Instance {
+    /// What events of this time carry.
+    pub uuid: String,
+    /// When it was started.
+    pub started_at: DateTime<Utc>,
+    /// When it ended; `None` while it goes on.
+    pub ended_at: Option<DateTime<Utc>>,
+}
+
 /// A meeting.
 #[derive(Clone, Debug)]
 pub(crate) struct Meeting {
     pub(crate) id: u64,
+    /// Of the instance that goes on, else of the next one.
     pub(crate) uuid: String,
     pub(crate) host: UserId,
     pub(crate) topic: String,
@@ -30,9 +43,13 @@ pub(crate) struct Meeting {
     pub(crate) password: String,
     pub(crate) settings: Map<String, Value>,
     pub(crate) created_at: DateTime<Utc>,
-    pub(crate) started_at: Option<DateTime<Utc>>,
-    pub(crate) ended_at: Option<DateTime<Utc>>,
+    pub(crate) instances: Vec<Instance>,
+    /// Whether the host is in the meeting that goes on, and how many others are.
+    pub(crate) host_is_in: bool,
+    pub(crate) guests: u32,
     pub(crate) deleted_at: Option<DateTime<Utc>>,
+    /// Deleted for good: it cannot be recovered.
+    pub(crate) purged: bool,
     /// How often it was changed, by whomever.
     pub(crate) updates: u32,
 }
@@ -79,17 +96,50 @@ pub struct ZoomMeeting {
     pub created_at: DateTime<Utc>,
     /// When it was last started.
     pub started_at: Option<DateTime<Utc>>,
-    /// When it last ended.
+    /// When it last ended; `None` while it goes on.
     pub ended_at: Option<DateTime<Utc>>,
+    /// Every time that it was held, in order.
+    pub instances: Vec<Instance>,
+    /// The passcode, which is a part of the link for participants.
+    pub password: String,
 }
 
 impl Meeting {
     pub(crate) fn status(&self) -> MeetingStatus {
-        match (self.deleted_at, self.started_at, self.ended_at) {
-            (Some(_), ..) => MeetingStatus::Deleted,
-            (None, Some(_), None) => MeetingStatus::Started,
-            _ => MeetingStatus::Waiting,
+        match (self.deleted_at, self.running()) {
+            (Some(_), _) => MeetingStatus::Deleted,
+            (None, Some(_)) => MeetingStatus::Started,
+            (None, None) => MeetingStatus::Waiting,
         }
+    }
+
+    /// The instance that goes on.
+    pub(crate) fn running(&self) -> Option<&Instance> {
+        self.instances.last().filter(|last| last.ended_at.is_none())
+    }
+
+    /// The host starts it, or comes back to it; tells whether a new instance began.
+    pub(crate) fn start(&mut self, now: DateTime<Utc>) -> bool {
+        self.host_is_in = true;
+        if self.running().is_some() {
+            return false;
+        }
+        self.instances.push(Instance {
+            uuid: self.uuid.clone(),
+            started_at: now,
+            ended_at: None,
+        });
+        true
+    }
+
+    /// Ends what goes on, and gives it. The next time it is held it has another UUID.
+    pub(crate) fn end(&mut self, now: DateTime<Utc>) -> Option<Instance> {
+        let last = self.instances.last_mut().filter(|last| last.ended_at.is_none())?;
+        last.ended_at = Some(now);
+        self.uuid = meeting_uuid();
+        self.host_is_in = false;
+        self.guests = 0;
+        Some(last.clone())
     }
 
     /// Changes what the fields name; gives what has changed, and what it was before, as `meeting.updated` tells it.
@@ -193,9 +243,11 @@ impl Meetings {
             password: opaque(10),
             settings: settings.as_object().cloned().unwrap_or_default(),
             created_at: now,
-            started_at: None,
-            ended_at: None,
+            instances: Vec::new(),
+            host_is_in: false,
+            guests: 0,
             deleted_at: None,
+            purged: false,
             updates: 0,
         };
         meeting.update(fields, &host.locked_settings);
@@ -214,6 +266,16 @@ impl Meetings {
     pub(crate) fn get_mut(&mut self, id: &str) -> Option<&mut Meeting> {
         let meeting = &mut self.all[*self.by_id.get(&id.parse().ok()?)?];
         meeting.deleted_at.is_none().then_some(meeting)
+    }
+
+    /// The meeting of this number, also if it was deleted.
+    pub(crate) fn get_deleted_mut(&mut self, id: &str) -> Option<&mut Meeting> {
+        Some(&mut self.all[*self.by_id.get(&id.parse().ok()?)?])
+    }
+
+    /// The meetings that go on.
+    pub(crate) fn running_mut(&mut self) -> impl Iterator<Item = &mut Meeting> {
+        self.all.iter_mut().filter(|meeting| meeting.running().is_some())
     }
 
     pub(crate) fn delete_all_of(&mut self, host: &UserId, now: DateTime<Utc>) {
@@ -263,8 +325,10 @@ impl Meetings {
     pub(crate) fn grow_older(&mut self, by: TimeDelta) {
         for meeting in &mut self.all {
             meeting.created_at -= by;
-            for at in [&mut meeting.started_at, &mut meeting.ended_at, &mut meeting.deleted_at] {
-                *at = at.map(|at| at - by);
+            meeting.deleted_at = meeting.deleted_at.map(|at| at - by);
+            for instance in &mut meeting.instances {
+                instance.started_at -= by;
+                instance.ended_at = instance.ended_at.map(|at| at - by);
             }
         }
         for (_, expires_at) in self.start_tokens.values_mut() {
@@ -295,8 +359,10 @@ impl Meetings {
             updates: meeting.updates,
             settings: meeting.settings.clone(),
             created_at: meeting.created_at,
-            started_at: meeting.started_at,
-            ended_at: meeting.ended_at,
+            started_at: meeting.instances.last().map(|last| last.started_at),
+            ended_at: meeting.instances.last().and_then(|last| last.ended_at),
+            instances: meeting.instances.clone(),
+            password: meeting.password.clone(),
         };
         self.all.iter().map(show).collect()
     }

@@ -1,8 +1,8 @@
 //! The Zoom simulator: stands in for Zoom on 127.0.0.1. Stricter than Zoom, never kinder.
 //!
 //! It plays Zoom's OAuth (with a consent page to click), the part of its API that the project uses, its limits and its
-//! events. A test can order faults, move the clock, and act as hosts do in Zoom itself: by [`ZoomSimulator`]'s methods, or
-//! over HTTP under `/simulator`, which the front page describes.
+//! events. A test can order faults, move the clock, and act as hosts do in Zoom itself: by [`ZoomSimulator`]'s methods,
+//! or over HTTP under `/simulator`, which the front page describes.
 //!
 //! | module | what it knows |
 //! |---|---|
@@ -49,14 +49,17 @@ pub use dice::Dice;
 pub use endpoint::{Endpoint, Grant, Target};
 pub use events::Event;
 pub use faults::{Effect, Fault, Moment, Often, Truncation};
-pub use meetings::{MeetingStatus, ZoomMeeting};
+pub use meetings::{Instance, MeetingStatus, ZoomMeeting};
 pub use opaque::{IssuedSecret, SecretKind};
 pub use options::{
-    OldAccessToken, OvertakenAt, PerSecondLimits, RetryAfter, RetryTimestamp, ReusedCode, Rules, Webhooks, ZoomApp,
-    ZoomOptions,
+    AccountDailyLimits, OldAccessToken, OvertakenAt, OvertakenSays, PerSecondLimits, RetryAfter, RetryTimestamp,
+    ReusedCode, Rules, RunningMeeting, UnknownTimeZones, Webhooks, ZoomApp, ZoomOptions,
 };
-pub use scopes::{CLASSIC as CLASSIC_SCOPES, GRANULAR as GRANULAR_SCOPES};
+pub use scopes::{CLASSIC as CLASSIC_SCOPES, GRANULAR as GRANULAR_SCOPES, GRANULAR_END as END_SCOPE};
 pub(crate) use server::to_response;
 pub use simulator::ZoomSimulator;
 pub use tokens::{Status as TokenStatus, TokenKind};
 pub use users::{AppAccess, Licence, NewUser};
+
+/// The names of the time zones that Zoom knows, one a line.
+pub const TIME_ZONES: &str = include_str!("time-zones.txt");

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::answer::Answer;
+use super::options::OvertakenSays;
 use super::request::{one, stranger, Parameters, Request};
 use super::tokens::{Issued, Refusal, Tokens};
 use super::users::UserId;
@@ -143,7 +144,11 @@ fn granted(issued: &Issued) -> Answer {
 }
 
 fn refused(world: &World, refusal: Refusal) -> Answer {
-    let (error, reason) = refusal.words();
+    let told = match (refusal, world.rules.overtaken_says) {
+        (Refusal::Overtaken, OvertakenSays::InvalidToken) => Refusal::Invalid,
+        (refusal, _) => refusal,
+    };
+    let (error, reason) = told.words();
     Answer::oauth_error(world.rules.refused_grant_status, error, reason)
 }
 

@@ -37,6 +37,8 @@ pub struct Rules {
     pub events_of_api_changes: bool,
     /// Creates and updates per host and day; null switches the limit off.
     pub daily_limit: Option<usize>,
+    /// Calls per account and day, all apps together; null switches the limits off.
+    pub account_daily_limits: Option<AccountDailyLimits>,
     /// Calls per account and second; null switches the limits off.
     pub per_second_limits: Option<PerSecondLimits>,
     /// Whether a 429 says when to come back.
@@ -49,12 +51,20 @@ pub struct Rules {
     pub reused_code: ReusedCode,
     /// When a new authorization of the same user ends the tokens of before.
     pub overtaken_at: OvertakenAt,
+    /// What a grant that was ended so is refused with.
+    pub overtaken_says: OvertakenSays,
     /// The status of refused grants: 400, or 401 as in older reports.
     pub refused_grant_status: u16,
     /// What a repeated delivery is signed with.
     pub retry_timestamp: RetryTimestamp,
     /// Whether deliveries that were answered with a 4xx are repeated, as those are that got a 5xx or no answer.
     pub retries_after_4xx: bool,
+    /// Whether a meeting that goes on can be changed and deleted.
+    pub running_meeting: RunningMeeting,
+    /// Whether a time zone is taken that is not among Zoom's own.
+    pub unknown_time_zones: UnknownTimeZones,
+    /// Meetings of free accounts are ended after so many minutes; null lets them go on.
+    pub free_minutes: Option<u32>,
 }
 
 impl Default for Rules {
@@ -63,15 +73,20 @@ impl Default for Rules {
             webhooks: Webhooks::Held,
             events_of_api_changes: true,
             daily_limit: Some(100),
+            account_daily_limits: Some(AccountDailyLimits::default()),
             per_second_limits: None,
             retry_after: RetryAfter::Named,
             old_access_token: OldAccessToken::Dies,
             old_refresh_token_grace_seconds: 0,
             reused_code: ReusedCode::RevokesTokens,
             overtaken_at: OvertakenAt::Exchange,
+            overtaken_says: OvertakenSays::Superseded,
             refused_grant_status: 400,
             retry_timestamp: RetryTimestamp::New,
             retries_after_4xx: false,
+            running_meeting: RunningMeeting::TakesChanges,
+            unknown_time_zones: UnknownTimeZones::Refused,
+            free_minutes: Some(40),
         }
     }
 }
@@ -117,12 +132,56 @@ impl Default for PerSecondLimits {
     }
 }
 
+/// Calls per account and day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AccountDailyLimits {
+    /// To create and list meetings.
+    pub medium: usize,
+    /// To get, update and delete meetings, and to read a user.
+    pub light: usize,
+}
+
+impl Default for AccountDailyLimits {
+    /// Those of a free account.
+    fn default() -> Self {
+        Self {
+            medium: 2_000,
+            light: 6_000,
+        }
+    }
+}
+
+/// Whether a meeting that goes on can be changed and deleted; descriptions differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunningMeeting {
+    /// Yes.
+    TakesChanges,
+    /// No: 400 with code 3000.
+    RefusedAsStarted,
+    /// No: 400 with code 3002.
+    RefusedAsInProgress,
+}
+
+/// What becomes of a time zone that is not among Zoom's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownTimeZones {
+    /// 400 with code 300.
+    Refused,
+    /// It is taken, if it is an IANA name.
+    Taken,
+}
+
 /// Whether a 429 says when to come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RetryAfter {
     /// `Retry-After` is an instant in ISO 8601.
     Named,
+    /// Only `X-RateLimit-Reset` does, likewise.
+    ResetOnly,
     /// There is no such header.
     Missing,
 }
@@ -155,6 +214,16 @@ pub enum OvertakenAt {
     Consent,
     /// When the new tokens are handed out.
     Exchange,
+}
+
+/// What a grant that a newer authorization ended is refused with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OvertakenSays {
+    /// That it was superseded, 4741.
+    Superseded,
+    /// Plain "Invalid Token!", as of every other dead token.
+    InvalidToken,
 }
 
 /// What a repeated delivery is signed with.

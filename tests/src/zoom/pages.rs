@@ -142,11 +142,11 @@ fn controls(id: &str, status: MeetingStatus) -> String {
 }
 
 /// What the control surface offers: method and path, what it takes, what it does.
-const CONTROLS: [[&str; 3]; 27] = [
+const CONTROLS: [[&str; 3]; 28] = [
     ["GET /simulator/state", "", "users, tokens (without secrets), meetings, faults, undelivered events, rules"],
     ["GET /simulator/users", "", "the users"],
     ["POST /simulator/users", "{\"email\", \"account_id\"?, \"type\"?: 1|2, \"may_host\"?, \"timezone\"?, \"locked_settings\"?}", "makes a user"],
-    ["PATCH /simulator/users/EMAIL", "{\"scopes\"?: [\"meeting:read\", …], \"app\"?: \"allowed\"|\"disabled\"|\"needs_approval\", \"may_host\"?: false}", "changes what a user grants, what the administrator allows, and whether they may host"],
+    ["PATCH /simulator/users/EMAIL", "{\"scopes\"?: [\"meeting:read\", …], \"app\"?: \"allowed\"|\"disabled\"|\"needs_approval\", \"may_host\"?: false, \"hides_email\"?: true}", "changes what a user grants, what the administrator allows, whether they may host, and whether the API tells their address"],
     ["DELETE /simulator/users/EMAIL", "", "deletes a user from Zoom, meetings and all"],
     ["POST /simulator/users/EMAIL/deauthorize", "", "the user removes the app in Zoom; makes an event"],
     ["POST /simulator/users/EMAIL/expire", "{\"kind\"?: \"access\"|\"refresh\"}", "lets the user's live tokens run out"],
@@ -156,7 +156,8 @@ const CONTROLS: [[&str; 3]; 27] = [
     ["GET /simulator/meetings", "", "every meeting that ever was"],
     ["POST /simulator/meetings", "{\"host\": EMAIL, \"topic\", \"type\": 2, \"start_time\", \"duration\", …}", "a host schedules a meeting in Zoom itself"],
     ["PATCH /simulator/meetings/ID", "{\"topic\"?, \"start_time\"?, …}", "the host edits a meeting in Zoom; makes an event"],
-    ["POST /simulator/meetings/ID/start, /end, /delete", "", "the host does so in Zoom; makes an event"],
+    ["POST /simulator/meetings/ID/start, /end, /delete, /recover, /purge, /delete-occurrence", "", "the host does so in Zoom; makes an event"],
+    ["POST /simulator/meetings/ID/host-leaves, /guest-joins, /guest-leaves", "", "who is in a meeting that goes on; it ends when the last one leaves"],
     ["GET, DELETE /simulator/calls", "", "the record of calls; forgets it"],
     ["GET /simulator/faults", "", "the faults that were ordered, and how often each has happened"],
     ["POST /simulator/faults", "{\"endpoint\": NAME, \"user\"?: EMAIL, \"effect\"?: {\"answer\": {\"status\", \"headers\"?, \"body\"?}}|\"drop\"|{\"truncate\": \"broken\"|\"fitting\"}|\"hang\", \"moment\"?: \"before\"|\"after\", \"delay_ms\"?, \"times\"?: 1|null, \"skip\"?: 0, \"often\"?: \"always\"|{\"every\": 3}|{\"share\": {\"share\": 0.3, \"seed\": 7}}}", "orders a fault, before or after Zoom has acted"],

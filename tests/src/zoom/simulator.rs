@@ -75,8 +75,8 @@ impl Drop for ZoomSimulator {
 
 /// What there is to see.
 impl ZoomSimulator {
-    /// Everything but secrets: `clock`, `rules`, `users`, `tokens` (each with `id`, `kind`, `status`, `user`, …), `meetings`,
-    /// `faults` and `events`.
+    /// Everything but secrets: `clock`, `rules`, `users`, `tokens` (each with `id`, `kind`, `status`, `user`, …),
+    /// `meetings`, `faults` and `events`.
     pub fn state(&self) -> Value {
         self.shared.world().state(Utc::now())
     }
@@ -106,7 +106,8 @@ impl ZoomSimulator {
 
     /// Every meeting that ever was, in order of creation.
     pub fn meetings(&self) -> Vec<ZoomMeeting> {
-        let world = self.shared.world();
+        let mut world = self.shared.world();
+        world.cut_free_meetings(Utc::now());
         world.meetings.shown(|id| world.email_of(id))
     }
 
@@ -157,14 +158,17 @@ impl ZoomSimulator {
         self.shared.new_events.notify_one();
     }
 
-    /// Puts Zoom's clock forward: everything that has happened is longer ago, and what runs out does so that much sooner.
-    /// Meetings stay planned for when they are planned. [`Stack::travel`](crate::Stack::travel) takes everybody along.
+    /// Puts Zoom's clock forward: everything that has happened is longer ago, and what runs out does so that much
+    /// sooner. Meetings stay planned for when they are planned. [`Stack::travel`](crate::Stack::travel) takes everybody
+    /// along.
     pub fn advance(&self, by: TimeDelta) {
-        self.shared.world().advance(by);
+        self.shared.world().advance(by, Utc::now());
+        self.shared.new_events.notify_one();
     }
 
     pub(crate) fn travel(&self, by: TimeDelta) {
-        self.shared.world().travel(by);
+        self.shared.world().travel(by, Utc::now());
+        self.shared.new_events.notify_one();
     }
 }
 
@@ -194,6 +198,12 @@ impl ZoomSimulator {
     /// Sets whether a user may host meetings; else Zoom refuses with 3161.
     pub fn set_may_host(&self, email: &str, may_host: bool) -> Result<()> {
         self.shared.world().users.by_email_mut(email)?.may_host = may_host;
+        Ok(())
+    }
+
+    /// Sets whether `GET /users/me` leaves a user's email address out.
+    pub fn hide_email(&self, email: &str, hides: bool) -> Result<()> {
+        self.shared.world().users.by_email_mut(email)?.hides_email = hides;
         Ok(())
     }
 
@@ -255,12 +265,12 @@ impl ZoomSimulator {
         self.shared.world().host_schedules(host, fields, Utc::now())
     }
 
-    /// Starts a meeting.
+    /// Starts a meeting, or comes back to it as its host while it goes on.
     pub fn start_meeting(&self, id: &str) -> Result<()> {
         self.host_acts(id, &HostAction::Start)
     }
 
-    /// Ends a meeting.
+    /// Ends a meeting for all.
     pub fn end_meeting(&self, id: &str) -> Result<()> {
         self.host_acts(id, &HostAction::End)
     }
@@ -270,9 +280,44 @@ impl ZoomSimulator {
         self.host_acts(id, &HostAction::Edit(fields))
     }
 
-    /// Deletes a meeting.
+    /// The host leaves a meeting, or loses the line. It ends if nobody else is in it.
+    pub fn host_leaves(&self, id: &str) -> Result<()> {
+        self.host_acts(id, &HostAction::HostLeaves)
+    }
+
+    /// Somebody joins a meeting that goes on.
+    pub fn guest_joins(&self, id: &str) -> Result<()> {
+        self.host_acts(id, &HostAction::GuestJoins)
+    }
+
+    /// Somebody other than the host leaves a meeting. It ends if nobody else is in it.
+    pub fn guest_leaves(&self, id: &str) -> Result<()> {
+        self.host_acts(id, &HostAction::GuestLeaves)
+    }
+
+    /// Deletes a meeting. One that goes on is ended first.
     pub fn delete_meeting(&self, id: &str) -> Result<()> {
         self.host_acts(id, &HostAction::Delete)
+    }
+
+    /// Takes a deleted meeting out of the bin.
+    pub fn recover_meeting(&self, id: &str) -> Result<()> {
+        self.host_acts(id, &HostAction::Recover)
+    }
+
+    /// Deletes a deleted meeting for good.
+    pub fn purge_meeting(&self, id: &str) -> Result<()> {
+        self.host_acts(id, &HostAction::Purge)
+    }
+
+    /// Moves or edits one occurrence of a recurring meeting: an event, while the meeting stays as it is.
+    pub fn edit_occurrence(&self, id: &str, fields: Value) -> Result<()> {
+        self.host_acts(id, &HostAction::EditOccurrence(fields))
+    }
+
+    /// Deletes one occurrence of a recurring meeting: an event, while the meeting stays as it is.
+    pub fn delete_occurrence(&self, id: &str) -> Result<()> {
+        self.host_acts(id, &HostAction::DeleteOccurrence)
     }
 
     fn host_acts(&self, id: &str, action: &HostAction) -> Result<()> {

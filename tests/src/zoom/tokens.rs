@@ -1,7 +1,7 @@
 //! Codes and tokens: their lives, from consent to whatever ends them.
 //!
-//! An authorization gives a grant: an access token and a refresh token, replaced at every refresh. Each ends in one of the
-//! ways that [`Status`] lists, and a request that presents an ended one learns which.
+//! An authorization gives a grant: an access token and a refresh token, replaced at every refresh. Each ends in one of
+//! the ways that [`Status`] lists, and a request that presents an ended one learns which.
 
 use std::collections::HashMap;
 use std::fmt;

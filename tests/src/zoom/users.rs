@@ -33,6 +33,8 @@ pub(crate) struct User {
     pub(crate) licence: Licence,
     pub(crate) timezone: String,
     pub(crate) may_host: bool,
+    /// Whether `GET /users/me` leaves the address out.
+    pub(crate) hides_email: bool,
     pub(crate) app: AppAccess,
     pub(crate) scopes: Vec<String>,
     pub(crate) locked_settings: serde_json::Map<String, Value>,
@@ -47,7 +49,7 @@ impl User {
 
     /// The user as `GET /users/me` shows one.
     pub(crate) fn to_json(&self) -> Value {
-        json!({
+        let mut shown = json!({
             "id": self.id,
             "account_id": self.account_id,
             "email": self.email,
@@ -61,7 +63,11 @@ impl User {
             "verified": 1,
             "status": "active",
             "created_at": self.created_at.format("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        })
+        });
+        if let (true, Some(fields)) = (self.hides_email, shown.as_object_mut()) {
+            fields.remove("email");
+        }
+        shown
     }
 }
 
@@ -216,7 +222,12 @@ impl Users {
             timezone: new.timezone,
             may_host: new.may_host,
             app: AppAccess::Allowed,
-            scopes: scopes::GRANULAR.map(str::to_owned).to_vec(),
+            scopes: scopes::GRANULAR
+                .iter()
+                .chain([&scopes::GRANULAR_END])
+                .map(|scope| (*scope).to_owned())
+                .collect(),
+            hides_email: false,
             locked_settings: new.locked_settings,
             removed: false,
             created_at: now,

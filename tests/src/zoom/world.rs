@@ -1,7 +1,7 @@
-//! All of Zoom's side in one place, and everything that can happen to it. No clock and no network in here: whoever calls
-//! says what time it is.
+//! All of Zoom's side in one place, and everything that can happen to it. No clock and no network in here: whoever
+//! calls says what time it is.
 
-use anyhow::{anyhow, Context, Result};
+use anyhow::{anyhow, ensure, Context, Result};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{json, Value};
 
@@ -12,12 +12,12 @@ use super::events::Events;
 use super::faults::Faults;
 use super::limits::Limits;
 use super::meeting_fields::{MeetingFields, Purpose};
-use super::meetings::Meetings;
+use super::meetings::{Meeting, Meetings};
 use super::opaque::IssuedSecret;
 use super::options::{Rules, ZoomApp};
 use super::request::Request;
 use super::tokens::{Status, TokenId, TokenKind, Tokens};
-use super::users::{AppAccess, User, UserId, Users};
+use super::users::{AppAccess, Licence, User, UserId, Users};
 use super::{api, authorize, oauth};
 
 /// Zoom's side.
@@ -70,6 +70,7 @@ impl World {
         notes: &mut Notes,
         now: DateTime<Utc>,
     ) -> Answer {
+        self.cut_free_meetings(now);
         let answer = match endpoint {
             Endpoint::Authorize => authorize::answer(self, request, notes, now),
             Endpoint::Token => oauth::token(self, request, notes, now),
@@ -115,21 +116,45 @@ impl World {
         self.tokens.secrets().chain(self.meetings.secrets()).collect()
     }
 
-    /// Puts the clock forward: all that has happened is longer ago, and ends that much sooner. Plans stay where they are.
+    /// Puts the clock forward: all that has happened is longer ago, and ends that much sooner. Plans stay where they
+    /// are.
     ///
     /// What Zoom tells others, such as when to come back, therefore still is in everybody's time.
-    pub(crate) fn advance(&mut self, by: TimeDelta) {
+    pub(crate) fn advance(&mut self, by: TimeDelta, now: DateTime<Utc>) {
+        self.cut_free_meetings(now);
         self.users.grow_older(by);
         self.tokens.grow_older(by);
         self.meetings.grow_older(by);
         self.limits.grow_older(by);
         self.events.grow_older(by);
         self.advanced += by;
+        self.cut_free_meetings(now);
+    }
+
+    /// Zoom ends every meeting of a free account after 40 minutes, whoever is in it.
+    pub(crate) fn cut_free_meetings(&mut self, now: DateTime<Utc>) {
+        let Some(minutes) = self.rules.free_minutes else {
+            return;
+        };
+        for meeting in self.meetings.running_mut() {
+            let host = self
+                .users
+                .by_id(&meeting.host)
+                .filter(|host| host.licence == Licence::Basic);
+            let started_at = meeting.running().map(|running| running.started_at);
+            let (Some(host), Some(started_at)) = (host, started_at) else {
+                continue;
+            };
+            let ends_at = started_at + TimeDelta::minutes(minutes.into());
+            if ends_at <= now {
+                end(&mut self.events, host, meeting, ends_at);
+            }
+        }
     }
 
     /// As [`World::advance`] for a world whose plans were made by the same clock: they too are nearer.
-    pub(crate) fn travel(&mut self, by: TimeDelta) {
-        self.advance(by);
+    pub(crate) fn travel(&mut self, by: TimeDelta, now: DateTime<Utc>) {
+        self.advance(by, now);
         self.meetings.bring_nearer(by);
     }
 
@@ -196,21 +221,40 @@ impl World {
 
     /// A host does something with a meeting in Zoom itself, which makes an event.
     pub(crate) fn host_acts(&mut self, id: &str, action: &HostAction, now: DateTime<Utc>) -> Result<()> {
-        let meeting = self
-            .meetings
-            .get_mut(id)
-            .with_context(|| format!("there is no meeting {id} in Zoom"))?;
+        self.cut_free_meetings(now);
+        let found = match action {
+            HostAction::Recover | HostAction::Purge => self.meetings.get_deleted_mut(id),
+            _ => self.meetings.get_mut(id),
+        };
+        let meeting = found.with_context(|| format!("there is no meeting {id} in Zoom"))?;
         let host = self.users.by_id(&meeting.host).context("a meeting has a host")?;
         match action {
             HostAction::Start => {
-                meeting.started_at = Some(now);
-                meeting.ended_at = None;
-                self.events.started(host, meeting, now);
+                if meeting.start(now) {
+                    self.events.started(host, meeting, now);
+                }
             }
             HostAction::End => {
-                meeting.started_at = meeting.started_at.or(Some(now));
-                meeting.ended_at = Some(now);
-                self.events.ended(host, meeting, now);
+                // What never began ends at once, as if the event of its start had been lost.
+                meeting.start(now);
+                end(&mut self.events, host, meeting, now);
+            }
+            HostAction::HostLeaves | HostAction::GuestLeaves => {
+                ensure!(
+                    meeting.running().is_some(),
+                    "nobody is in a meeting that does not go on"
+                );
+                match action {
+                    HostAction::HostLeaves => meeting.host_is_in = false,
+                    _ => meeting.guests = meeting.guests.saturating_sub(1),
+                }
+                if !meeting.host_is_in && meeting.guests == 0 {
+                    end(&mut self.events, host, meeting, now);
+                }
+            }
+            HostAction::GuestJoins => {
+                ensure!(meeting.running().is_some(), "a guest waits until the meeting goes on");
+                meeting.guests += 1;
             }
             HostAction::Edit(fields) => {
                 let fields =
@@ -219,20 +263,62 @@ impl World {
                 self.events.updated(host, meeting.id, changes, now);
             }
             HostAction::Delete => {
+                end(&mut self.events, host, meeting, now);
                 meeting.deleted_at = Some(now);
                 self.events.deleted(host, meeting, now);
             }
+            HostAction::Recover => {
+                ensure!(
+                    meeting.deleted_at.is_some() && !meeting.purged,
+                    "only what was deleted can be recovered"
+                );
+                meeting.deleted_at = None;
+                self.events.recovered(host, meeting, now);
+            }
+            HostAction::Purge => {
+                ensure!(
+                    meeting.deleted_at.is_some() && !meeting.purged,
+                    "only what was deleted can go for good"
+                );
+                meeting.purged = true;
+                self.events.permanently_deleted(host, meeting, now);
+            }
+            HostAction::EditOccurrence(fields) => {
+                MeetingFields::parse(fields, Purpose::Update).map_err(|refusal| anyhow!("{}", refusal.body))?;
+                self.events.of_occurrence(host, meeting, fields.as_object(), now);
+            }
+            HostAction::DeleteOccurrence => self.events.of_occurrence(host, meeting, None, now),
         }
         Ok(())
+    }
+}
+
+/// Ends a meeting that goes on, and tells so.
+pub(crate) fn end(events: &mut Events, host: &User, meeting: &mut Meeting, now: DateTime<Utc>) {
+    if let Some(instance) = meeting.end(now) {
+        events.ended(host, meeting, &instance, now);
     }
 }
 
 /// What a host does with a meeting in Zoom itself.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum HostAction {
+    /// Or comes back to what goes on.
     Start,
+    /// For all.
     End,
+    /// Also a line that drops. A meeting ends when the last one leaves.
+    HostLeaves,
+    GuestJoins,
+    GuestLeaves,
     /// The fields are those of `PATCH /meetings/{id}`.
     Edit(Value),
     Delete,
+    /// Takes a deleted meeting out of the bin.
+    Recover,
+    /// Empties the bin.
+    Purge,
+    /// Of a recurring meeting: the meeting itself stays as it is.
+    EditOccurrence(Value),
+    DeleteOccurrence,
 }

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use tokio_postgres::Client;
 
-/// Everything in `public` and `private`, and what of ours hangs on other schemas: kind, object, name, definition.
+/// Everything in `public` and `video_sessions_private`, and what of ours hangs on other schemas: kind, object, name,
+/// definition.
 pub const CATALOG: &str = r#"
 with relations as (
   select c.*, n.nspname || '.' || c.relname as object
   from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-  where n.nspname in ('public', 'private') and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f') or c.oid = 'auth.users'::regclass
+  where n.nspname in ('public', 'video_sessions_private') and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f') or c.oid = 'auth.users'::regclass
 )
 select 'relation' as kind, object, ''::text as name, concat_ws(
   ' ', relkind, relpersistence, relreplident, relrowsecurity, relforcerowsecurity, relowner::regrole, reloptions,
@@ -20,7 +21,7 @@ select 'relation' as kind, object, ''::text as name, concat_ws(
 from relations
 union all
 select 'column', object, attname, concat_ws(
-  ' ', attnum, format_type(atttypid, atttypmod), attnotnull, attidentity, attgenerated, attcollation::regcollation,
+  ' ', format_type(atttypid, atttypmod), attnotnull, attidentity, attgenerated, attcollation::regcollation,
   pg_get_expr(adbin, adrelid), array(select acl::text from unnest(attacl) acl order by 1),
   col_description(relations.oid, attnum)
 )
@@ -59,16 +60,16 @@ select 'function', n.nspname || '.' || p.proname, pg_get_function_identity_argum
   obj_description(p.oid, 'pg_proc')
 )
 from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = pronamespace
-where n.nspname in ('public', 'private')
+where n.nspname in ('public', 'video_sessions_private')
 union all
 select 'type', n.nspname || '.' || t.typname, '', concat_ws(
   ' ', typtype, array(select enumlabel::text from pg_catalog.pg_enum where enumtypid = t.oid order by enumsortorder)
 )
 from pg_catalog.pg_type t join pg_catalog.pg_namespace n on n.oid = typnamespace
-where n.nspname in ('public', 'private') and typtype in ('e', 'd', 'r')
+where n.nspname in ('public', 'video_sessions_private') and typtype in ('e', 'd', 'r')
 union all
 select 'schema', nspname, '', concat_ws(' ', nspowner::regrole, array(select acl::text from unnest(nspacl) acl order by 1))
-from pg_catalog.pg_namespace where nspname in ('public', 'private')
+from pg_catalog.pg_namespace where nspname in ('public', 'video_sessions_private')
 "#;
 
 /// Kind, object and name to definition.

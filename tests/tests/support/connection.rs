@@ -1,5 +1,5 @@
-//! What the tests of the token life share: hosts with a Zoom account of their own, and what is known of their connections
-//! here and at Zoom.
+//! What the tests of the token life share: hosts with a Zoom account of their own, and what is known of their
+//! connections here and at Zoom.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -10,8 +10,8 @@ use anyhow::{ensure, Context, Error, Result};
 use local_stack::zoom::{NewUser, TokenKind, TokenStatus};
 use local_stack::{Stack, StackOptions};
 use serde_json::{json, Value};
-use shared::seal::{Place, SealingKeys};
-use shared::zoom::connection::{access_token_place, refresh_token_place};
+use shared::seal::{SealContext, SealingKeys};
+use shared::zoom::connection::{access_token_context, refresh_token_context};
 use tokio::runtime::Runtime;
 use tokio::sync::{Mutex, OnceCell};
 use tokio_postgres::Client;
@@ -176,7 +176,10 @@ impl Host {
     /// Ends the connection.
     pub async fn disconnect(&self) -> Result<()> {
         let answer = self.user.call("zoom-disconnect", &json!({})).await?.ok()?;
-        ensure!(answer == json!({"state": "not_connected"}), "{answer}");
+        ensure!(
+            answer["state"] == "not_connected" && answer["left_at_zoom"].is_object(),
+            "{answer}"
+        );
         Ok(())
     }
 
@@ -228,18 +231,18 @@ impl Host {
         stack.zoom().expire_tokens(&self.zoom_email, Some(TokenKind::Access))
     }
 
-    /// What the stored tokens are worth at Zoom: access token, refresh token; `None` where there is no connection, or it has
-    /// none.
+    /// What the stored tokens are worth at Zoom: access token, refresh token; `None` where there is no connection, or
+    /// it has none.
     pub async fn stored_tokens(&self, stack: &Stack) -> Result<Option<[TokenStatus; 2]>> {
         let stored = self.stored(stack).await?;
         let keys = SealingKeys::parse(KEYS).map_err(Error::msg)?;
-        let status = |column: &str, place: Place| {
+        let status = |column: &str, place: SealContext| {
             let sealed = stored[column].as_str()?;
             let token = keys.open(place, sealed).expect("a token that opens");
             Some(stack.zoom().token_status(token.expose()).expect("a token of Zoom's"))
         };
-        Ok(status("access_token", access_token_place(self.id()))
-            .zip(status("refresh_token", refresh_token_place(self.id())))
+        Ok(status("access_token", access_token_context(self.id()))
+            .zip(status("refresh_token", refresh_token_context(self.id())))
             .map(|(access, refresh)| [access, refresh]))
     }
 

@@ -1,12 +1,13 @@
 //! What the database tests share: one stack for all tests of a file, callers of its API, and the steps that the edge
 //! functions take in the database.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use anyhow::{ensure, Context, Result};
-use local_stack::{Stack, StackOptions};
+use local_stack::{Issuer, Stack, StackOptions};
 use reqwest::{Client, Method};
 use serde_json::{json, Map, Value};
+use shared::hash::sha256_hex;
 use tokio::runtime::Runtime;
 use tokio::sync::{Mutex, OnceCell};
 use uuid::Uuid;
@@ -42,6 +43,7 @@ pub struct Caller {
     url: String,
     key: String,
     token: Option<String>,
+    issuer: Arc<Issuer>,
     http: Client,
 }
 
@@ -52,8 +54,9 @@ impl Caller {
             url: format!("{}/rest/v1", stack.url()),
             key: key.to_owned(),
             token: None,
-            // A new connection for each request: on an old one, the second packet of the gateway's answer waits until the
-            // first is acknowledged, forty milliseconds later.
+            issuer: stack.issuer().clone(),
+            // A new connection for each request: on an old one, the second packet of the gateway's answer waits until
+            // the first is acknowledged, forty milliseconds later.
             http: Client::builder().pool_max_idle_per_host(0).build().unwrap_or_default(),
         }
     }
@@ -93,6 +96,15 @@ impl Caller {
     /// A new user who may not.
     pub async fn client(stack: &Stack) -> Result<Self> {
         Self::user(stack, Some("client")).await
+    }
+
+    /// The user with this id, whoever this caller is.
+    pub fn as_user(&self, id: Uuid) -> Result<Self> {
+        Ok(Self {
+            id,
+            token: Some(self.issuer.token(&self.issuer.claims(id, "user@example.test"))?),
+            ..self.clone()
+        })
     }
 
     /// The same user with another token.
@@ -212,28 +224,34 @@ pub async fn connect(service: &Caller, user_id: Uuid) -> Result<Connection> {
     connect_as(service, user_id, &format!("zoom-{user_id}"), &json!({})).await
 }
 
-/// Connects a host as this Zoom user, with some arguments of `zoom_oauth_complete` changed.
+/// Connects a host as this Zoom user, and confirms, with some arguments of `edge_oauth_complete` changed.
 pub async fn connect_as(service: &Caller, user_id: Uuid, zoom_user_id: &str, changes: &Value) -> Result<Connection> {
-    let state_hash = Uuid::new_v4().to_string();
+    let (state_hash, handle) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
     let begin = json!({"user_id": user_id, "state_hash": state_hash, "sealed_verifier": "v1.test.verifier"});
-    ensure!(service.outcome("zoom_oauth_begin", begin).await? == "ok");
-    let consume = json!({"state_hash": state_hash, "denied": null});
-    ensure!(service.outcome("zoom_oauth_consume", consume).await? == "claimed");
+    ensure!(service.outcome("edge_oauth_begin", begin).await? == "ok");
+    let consume = json!({"state_hash": state_hash, "handle_hash": sha256_hex(&handle), "denied": null});
+    ensure!(service.outcome("edge_oauth_consume", consume).await? == "claimed");
     let connection = Connection {
         zoom_user_id: zoom_user_id.to_owned(),
         access_token: sealed("access"),
         refresh_token: sealed("refresh"),
     };
     let complete = json!({
-        "state_hash": state_hash, "user_id": user_id, "zoom_user_id": zoom_user_id, "zoom_account_id": "account",
+        "state_hash": state_hash, "user_id": user_id, "zoom_user_id": zoom_user_id, "zoom_account_id": format!("account-{zoom_user_id}"),
         "zoom_account_email": format!("{zoom_user_id}@zoom.test"), "scope": "user:read:user",
         "access_token": connection.access_token, "refresh_token": connection.refresh_token, "access_expires_in": 3600,
+        "lacking_scope": false,
     });
-    ensure!(service.outcome("zoom_oauth_complete", with(complete, changes)).await? == "connected");
+    service.outcome("edge_oauth_complete", with(complete, changes)).await?;
+    let confirmed = service
+        .as_user(user_id)?
+        .rpc("confirm_zoom_connection", &json!({"handle": handle}))
+        .await?;
+    ensure!(confirmed.status == 204, "{}", confirmed.text);
     Ok(connection)
 }
 
-/// A session as `create-session` sends it to `session_begin`.
+/// A session as `create-session` sends it to `edge_session_begin`.
 pub fn session_request(changes: &Value) -> Value {
     let session = json!({
         "provider": "zoom", "title": "Check-in", "description": "", "scheduled_start": super::in_hours(24),
@@ -242,7 +260,7 @@ pub fn session_request(changes: &Value) -> Value {
     with(session, changes)
 }
 
-/// A meeting of Zoom's, as `session_complete` takes it, with a number that no other has.
+/// A meeting of Zoom's, as `edge_session_complete` takes it, with a number that no other has.
 pub fn meeting() -> Value {
     let id = (Uuid::new_v4().as_u128() % 1_000_000_000_000).to_string();
     json!({
@@ -257,11 +275,11 @@ pub async fn create_session(service: &Caller, host: Uuid, changes: &Value) -> Re
         "user_id": host, "holder": Uuid::new_v4(), "idempotency_key": null, "request_hash": "hash",
         "session": session_request(changes),
     });
-    let begun = service.step("session_begin", begin).await?;
-    ensure!(begun["outcome"] == "create", "session_begin: {begun}");
+    let begun = service.step("edge_session_begin", begin).await?;
+    ensure!(begun["outcome"] == "create", "edge_session_begin: {begun}");
     let complete = json!({"creation_id": begun["creation_id"], "user_id": host, "meeting": meeting()});
-    let completed = service.step("session_complete", complete).await?;
-    ensure!(completed["outcome"] == "created", "session_complete: {completed}");
+    let completed = service.step("edge_session_complete", complete).await?;
+    ensure!(completed["outcome"] == "created", "edge_session_complete: {completed}");
     Ok(completed["session"].clone())
 }
 
@@ -270,12 +288,12 @@ pub fn id_of(row: &Value) -> Result<Uuid> {
     Ok(serde_json::from_value(row["id"].clone())?)
 }
 
-/// Everything that is stored in `public` and `private`, but the list of time zones.
+/// Everything that is stored in `public` and `video_sessions_private`, but the list of time zones.
 pub async fn everything(db: &tokio_postgres::Client) -> Result<Map<String, Value>> {
     let tables = db
         .query(
             "select format('%I.%I', schemaname, tablename) from pg_catalog.pg_tables
-             where schemaname in ('public', 'private') and tablename <> 'time_zones'",
+             where schemaname in ('public', 'video_sessions_private') and tablename <> 'time_zones'",
             &[],
         )
         .await?;

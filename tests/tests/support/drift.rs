@@ -1,4 +1,5 @@
-//! What the tests of drift share: sessions here and meetings at Zoom side by side, and runs of `zoom-sync` until nothing is due.
+//! What the tests of drift share: sessions here and meetings at Zoom side by side, and runs of `zoom-sync` until
+//! nothing is due.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -83,8 +84,8 @@ impl Deref for Scene {
     }
 }
 
-/// Runs a test on the scene that all tests of its file share, one test at a time, and looks for leaked secrets after it. The
-/// scene ends with the process.
+/// Runs a test on the scene that all tests of its file share, one test at a time, and looks for leaked secrets after
+/// it. The scene ends with the process.
 pub fn on_shared_scene(options: StackOptions, test: impl AsyncFnOnce(&'static Scene) -> Result<()>) -> Result<()> {
     static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
     static SCENE: OnceCell<Scene> = OnceCell::const_new();
@@ -100,7 +101,8 @@ pub fn on_shared_scene(options: StackOptions, test: impl AsyncFnOnce(&'static Sc
     })
 }
 
-/// New hosts, each with a Zoom account of their own, who have not connected yet: many at little cost, since nobody signs in.
+/// New hosts, each with a Zoom account of their own, who have not connected yet: many at little cost, since nobody
+/// signs in.
 pub async fn new_hosts(scene: &Scene, count: usize) -> Result<Vec<Host>> {
     let made = scene
         .db
@@ -217,8 +219,8 @@ pub async fn settle(scene: &Scene) -> Result<usize> {
             ensure!(answer.status == 200, "nothing is left to do, and yet: {}", answer.text);
             return Ok(runs);
         };
-        // Five minutes at least, so that a run finds more than one thing. A host's day begins at midnight, here and at Zoom,
-        // wherever the test has travelled.
+        // Five minutes at least, so that a run finds more than one thing. A host's day begins at midnight, here and at
+        // Zoom, wherever the test has travelled.
         let seconds = if seconds > 2 * 3600 {
             24 * 3600
         } else {
@@ -242,15 +244,15 @@ async fn next_due(scene: &Scene) -> Result<Option<i64>> {
                select greatest(
                  task.next_attempt_at, task.claimed_until, cooldown_until, case when kind = 'update' then daily_limit_until end
                ) as at
-               from private.zoom_outbox task join connected on connected.user_id = task.user_id
+               from video_sessions_private.zoom_outbox task join connected on connected.user_id = task.user_id
                  and connected.zoom_user_id = coalesce(task.zoom_user_id, connected.zoom_user_id)
                where dead_at is null
                union all
-               select greatest(next_check_at, cooldown_until) from private.session_creations creation
+               select greatest(next_check_at, cooldown_until) from video_sessions_private.session_creations creation
                join connected using (user_id, zoom_user_id)
                where state in ('running', 'unknown')
                union all
-               select claimed_until from private.zoom_departures
+               select claimed_until from video_sessions_private.zoom_revocations
                union all
                select now() from public.user_integrations_zoom where account_deleted_at is not null
              )
@@ -261,14 +263,14 @@ async fn next_due(scene: &Scene) -> Result<Option<i64>> {
     Ok(row.get(0))
 }
 
-/// What is not finished: ledger rows, outbox rows, departures, leases.
+/// What is not finished: ledger rows, outbox rows, revocations, leases.
 pub async fn open(scene: &Scene) -> Result<Vec<String>> {
     let rows = scene
         .db
         .query(
-            "select 'creation ' || to_jsonb(c)::text from private.session_creations c where state in ('running', 'unknown')
-             union all select 'outbox ' || to_jsonb(o)::text from private.zoom_outbox o
-             union all select 'departure of ' || user_id from private.zoom_departures
+            "select 'creation ' || to_jsonb(c)::text from video_sessions_private.session_creations c where state in ('running', 'unknown')
+             union all select 'outbox ' || to_jsonb(o)::text from video_sessions_private.zoom_outbox o
+             union all select 'revocation of ' || user_id from video_sessions_private.zoom_revocations
              union all select 'lease of ' || user_id from public.user_integrations_zoom where lease_until > now()
              union all select 'deleted account ' || user_id from public.user_integrations_zoom where account_deleted_at is not null",
             &[],

@@ -2,9 +2,11 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+use std::path::PathBuf;
+
 use anyhow::{ensure, Context, Result};
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
-use local_stack::{SignedIn, Stack};
+use local_stack::{repository, SignedIn, Stack};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{json, Value};
 use uuid::Uuid;
@@ -13,6 +15,15 @@ pub mod catalog;
 pub mod connection;
 pub mod db;
 pub mod drift;
+pub mod readme;
+
+/// The Supabase CLI: npm's of this repository, or the one that `SUPABASE_CLI` names, to try another version.
+pub fn supabase_cli() -> PathBuf {
+    std::env::var_os("SUPABASE_CLI").map_or_else(
+        || repository().join("node_modules/supabase/dist/supabase.js"),
+        PathBuf::from,
+    )
+}
 
 /// An answer, read whole.
 #[derive(Debug)]
@@ -50,6 +61,15 @@ impl Reply {
     pub fn ok(self) -> Result<Value> {
         ensure!(self.status == 200, "expected 200, got {} {}", self.status, self.text);
         Ok(self.json)
+    }
+
+    /// The handle that the way back from Zoom carries: in the page's link, or in the redirect.
+    pub fn handle(&self) -> Option<String> {
+        let text = format!("{} {}", self.header("location"), self.text);
+        let (_, rest) = text.split_once("success=1&")?;
+        let (_, rest) = rest.split_once("handle=")?;
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_'));
+        Some(rest.get(..end.unwrap_or(rest.len()))?.to_owned())
     }
 
     /// A header's text; empty where it is absent.
@@ -157,11 +177,31 @@ impl User {
         Reply::read(self.client.get(address).send().await?).await
     }
 
-    /// Connects Zoom: start, consent, callback. Gives the page that the browser ends on.
+    /// Connects Zoom: start, consent, callback, confirmation. Gives the page that the browser ends on.
     pub async fn connect_zoom(&self, zoom_email: &str) -> Result<Reply> {
         let started = self.call("zoom-oauth-start", &json!({})).await?.ok()?;
         let callback = self.consent(&started, zoom_email, "allow").await?;
-        self.browse(&callback).await
+        self.come_back(&callback).await
+    }
+
+    /// Comes back from the consent page and confirms, as the app does. Gives the page.
+    pub async fn come_back(&self, callback: &str) -> Result<Reply> {
+        let page = self.browse(callback).await?;
+        if let Some(handle) = page.handle() {
+            let confirmed = self.confirm(&handle).await?;
+            ensure!(
+                confirmed.status == 204,
+                "confirming: {} {}",
+                confirmed.status,
+                confirmed.text
+            );
+        }
+        Ok(page)
+    }
+
+    /// Confirms a connection by the handle that came back from Zoom.
+    pub async fn confirm(&self, handle: &str) -> Result<Reply> {
+        self.rpc("confirm_zoom_connection", &json!({"handle": handle})).await
     }
 
     /// Decides on the consent page, and gives the address of the callback that Zoom sends the browser to.
@@ -203,8 +243,8 @@ pub fn in_hours(hours: i64) -> DateTime<Utc> {
     (Utc::now() + TimeDelta::hours(hours)).trunc_subsecs(0)
 }
 
-/// The seeds that a test of random histories runs with: its own, which are the same every time, or those that the variable
-/// `MODEL_SEEDS` names, in which `fresh` draws one: `MODEL_SEEDS=7,8` or `MODEL_SEEDS=fresh,fresh,fresh`.
+/// The seeds that a test of random histories runs with: its own, which are the same every time, or those that the
+/// variable `MODEL_SEEDS` names, in which `fresh` draws one: `MODEL_SEEDS=7,8` or `MODEL_SEEDS=fresh,fresh,fresh`.
 pub fn seeds(own: &[u64]) -> Result<Vec<u64>> {
     let Ok(named) = std::env::var("MODEL_SEEDS") else {
         return Ok(own.to_vec());

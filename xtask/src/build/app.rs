@@ -53,6 +53,7 @@ fn whole_stamp() -> Result<String> {
     inputs.text(include_str!("app.rs"));
     inputs.file(&root.join("package-lock.json"))?;
     inputs.folder(&root.join("app/src"))?;
+    inputs.folder(&root.join("clients/typescript"))?;
     inputs.file(&bundle())?;
     Ok(inputs.finish())
 }

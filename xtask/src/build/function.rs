@@ -1,7 +1,7 @@
 //! One function: from what the compiler made to what is deployed.
 //!
-//! The steps leave their results in `target/edge/<name>`: a WebAssembly module and its glue, the same for all hosts. What
-//! a host is given lies where it looks for it, see [`Host`].
+//! The steps leave their results in `target/edge/<name>`: a WebAssembly module and its glue, the same for all hosts.
+//! What a host is given lies where it looks for it, see [`Host`].
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,6 @@ use clap::ValueEnum;
 use wasm_bindgen_cli_support::Bindgen;
 
 use super::inputs::Inputs;
-use super::order::with_names_by_likeness;
 use super::sizes::Size;
 use super::tools::{esbuild, target_dir, wasm_opt};
 use crate::setup::run_quietly;
@@ -54,6 +53,33 @@ pub enum Host {
     Supabase,
 }
 
+/// How much is done for the sake of size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// As it is deployed.
+    Full,
+    /// Compiled in a fraction of the time, for development: `EDGE_BUILD=quick`.
+    Quick,
+}
+
+impl Effort {
+    /// What `EDGE_BUILD` asks for.
+    pub fn from_env() -> Self {
+        match std::env::var("EDGE_BUILD").as_deref() {
+            Ok("quick") => Self::Quick,
+            _ => Self::Full,
+        }
+    }
+
+    /// The Cargo profile, and the folder in `target/` that has its name.
+    pub fn profile(self) -> &'static str {
+        match self {
+            Self::Full => "release",
+            Self::Quick => "quick",
+        }
+    }
+}
+
 /// One folder in `functions/`.
 pub struct Function {
     name: String,
@@ -92,11 +118,12 @@ impl Function {
         }
     }
 
-    /// The deployed WebAssembly.
+    /// The WebAssembly that is deployed: with Cloudflare beside the JavaScript, with Supabase inside.
     pub fn wasm(&self) -> PathBuf {
         match self.host {
             Host::Cloudflare => self.dir.join("build/index_bg.wasm"),
-            Host::Supabase => self.supabase_dir().join("index_bg.wasm"),
+            // It is in the JavaScript.
+            Host::Supabase => self.module(),
         }
     }
 
@@ -144,12 +171,19 @@ impl Function {
     pub fn size(&self) -> Result<Size> {
         match Size::recall(&self.size_file()) {
             Some(size) => Ok(size),
-            None => Size::measure(&self.wasm(), &self.javascript()),
+            None => self.measure(),
         }
     }
 
-    /// Whether the module and its glue are there as they were made from the same inputs. `common` stands for the inputs that
-    /// all functions share.
+    fn measure(&self) -> Result<Size> {
+        match self.host {
+            Host::Cloudflare => Size::measure(Some(&self.wasm()), &self.javascript()),
+            Host::Supabase => Size::measure(None, &self.javascript()),
+        }
+    }
+
+    /// Whether the module and its glue are there as they were made from the same inputs. `common` stands for the inputs
+    /// that all functions share.
     ///
     /// # Errors
     /// If an input cannot be read.
@@ -165,14 +199,13 @@ impl Function {
     ///
     /// # Errors
     /// If one of the tools fails.
-    pub fn make_module(&self, common: &str) -> Result<()> {
+    pub fn make_module(&self, common: &str, effort: Effort) -> Result<()> {
         let work = self.work_dir();
         // What an earlier version of the glue imported must not be found again.
         let _ = fs::remove_dir_all(&work);
         fs::create_dir_all(&work)?;
-        self.bind(&work)
-            .and_then(|()| self.shrink(&work))
-            .and_then(|()| self.sort(&work))
+        self.bind(&work, effort)
+            .and_then(|()| self.shrink(&work, effort))
             .with_context(|| self.name.clone())?;
         let mut inputs = Inputs::default();
         inputs.text(common);
@@ -181,12 +214,12 @@ impl Function {
         write_stamp(&self.module_stamp(), inputs, &[self.factory(), self.module()])
     }
 
-    /// Makes the JavaScript that passes values in and out, and leaves out of both what no function of ours uses: the `worker`
-    /// crate exports classes for all that a Worker can have.
-    fn bind(&self, work: &Path) -> Result<()> {
+    /// Makes the JavaScript that passes values in and out, and leaves out of both what no function of ours uses: the
+    /// `worker` crate exports classes for all that a Worker can have.
+    fn bind(&self, work: &Path, effort: Effort) -> Result<()> {
         let file = format!("{}.wasm", self.name.replace('-', "_"));
         let mut output = Bindgen::new()
-            .input_path(target_dir().join(TARGET).join("release").join(file))
+            .input_path(target_dir().join(TARGET).join(effort.profile()).join(file))
             .out_name("glue")
             .web(true)?
             .typescript(false)
@@ -201,7 +234,7 @@ impl Function {
             .collect();
         self.isolate(work, &entries)?;
 
-        let mut glue = fs::read_to_string(self.factory())?;
+        let glue = fs::read_to_string(self.factory())?;
         let unused: Vec<_> = output
             .wasm()
             .exports
@@ -211,26 +244,14 @@ impl Function {
             .collect();
         let module = output.wasm_mut();
         unused.into_iter().for_each(|export| module.exports.delete(export));
-        for (number, import) in module.imports.iter_mut().enumerate() {
-            // Any other name could stand elsewhere in the glue.
-            ensure!(
-                import.name.starts_with("__wb"),
-                "{} is no import of wasm-bindgen's",
-                import.name
-            );
-            rename(&mut glue, " ", &mut import.name, number)?;
-        }
-        for (number, export) in module.exports.iter_mut().enumerate() {
-            rename(&mut glue, "wasm.", &mut export.name, number)?;
-        }
-        fs::write(self.factory(), glue)?;
         fs::write(work.join("glue_bg.wasm"), module.emit_wasm()).context("glue_bg.wasm")
     }
 
     /// The glue keeps one instance in its module's variables: makes a function of it that gives a new glue each time.
     fn isolate(&self, work: &Path, entries: &[&str]) -> Result<()> {
         let glue = work.join("glue.js");
-        // Without these lines, and told that a registry does nothing by itself, the bundler sees which classes nobody uses.
+        // Without these lines, and told that a registry does nothing by itself, the bundler sees which classes nobody
+        // uses.
         let text = fs::read_to_string(&glue)?;
         let lines = text.lines().filter(|line| !line.starts_with("if (Symbol.dispose) "));
         let text = lines.collect::<Vec<_>>().join("\n");
@@ -256,27 +277,19 @@ impl Function {
         )
     }
 
-    fn shrink(&self, work: &Path) -> Result<()> {
-        run_quietly(
-            wasm_opt()
-                .arg(work.join("glue_bg.wasm"))
-                .args(WASM_FEATURES)
-                .args(SHRINKING)
-                .arg("-o")
-                .arg(work.join("small.wasm")),
-        )
-    }
-
-    fn sort(&self, work: &Path) -> Result<()> {
-        let named = with_names_by_likeness(&fs::read(work.join("small.wasm"))?)?;
-        fs::write(work.join("named.wasm"), named)?;
-        run_quietly(
-            wasm_opt()
-                .arg(work.join("named.wasm"))
-                .args(WASM_FEATURES)
-                .args(["--reorder-functions-by-name", "--strip-debug", "-o"])
-                .arg(self.module()),
-        )
+    fn shrink(&self, work: &Path, effort: Effort) -> Result<()> {
+        let bound = work.join("glue_bg.wasm");
+        match effort {
+            Effort::Quick => fs::copy(bound, self.module()).map(drop).context("the module"),
+            Effort::Full => run_quietly(
+                wasm_opt()
+                    .arg(bound)
+                    .args(WASM_FEATURES)
+                    .args(SHRINKING)
+                    .arg("-o")
+                    .arg(self.module()),
+            ),
+        }
     }
 
     fn bundle_inputs(&self) -> Result<Inputs> {
@@ -302,7 +315,7 @@ impl Function {
         )
     }
 
-    /// Joins the glue with the host's side, and puts both files where the host looks for them.
+    /// Joins the glue with the host's side, and puts what is deployed where the host looks for it.
     ///
     /// # Errors
     /// If the bundler fails.
@@ -310,36 +323,24 @@ impl Function {
         run_quietly(
             esbuild()
                 .arg(self.entry())
-                .args(["--format=esm", "--minify", "--external:*.wasm"])
+                .args(["--format=esm", "--minify", "--loader:.wasm=binary"])
+                .args((self.host == Host::Cloudflare).then_some("--external:*.wasm"))
                 .arg(format!("--alias:function-glue={}", self.factory().display()))
+                .arg(format!("--alias:function-wasm={}", self.module().display()))
                 .arg(format!("--define:FUNCTION_NAME=\"{}\"", self.name))
                 .arg(format!("--outfile={}", self.javascript().display())),
         )
         .with_context(|| self.name.clone())?;
-        fs::copy(self.module(), self.wasm()).with_context(|| self.wasm().display().to_string())?;
-        Size::measure(&self.wasm(), &self.javascript())?.remember(&self.size_file())?;
+        if self.host == Host::Cloudflare {
+            fs::copy(self.module(), self.wasm()).with_context(|| self.wasm().display().to_string())?;
+        }
+        self.measure()?.remember(&self.size_file())?;
         write_stamp(
             &self.bundle_stamp(),
             self.bundle_inputs()?,
             &[self.javascript(), self.wasm()],
         )
     }
-}
-
-/// Gives what the module and its glue both know a name of a letter or two, the one of this number: wasm-bindgen's end in hashes,
-/// which do not compress. In the glue the name stands after `before`.
-fn rename(glue: &mut String, before: &str, name: &mut String, number: usize) -> Result<()> {
-    const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    let digits = std::iter::successors(Some(number), |rest| Some(rest / LETTERS.len()).filter(|rest| *rest > 0));
-    let short: String = digits.map(|rest| char::from(LETTERS[rest % LETTERS.len()])).collect();
-    let long = format!("{before}{name}");
-    let found: Vec<usize> = places(glue, &long).collect();
-    ensure!(!found.is_empty(), "the glue does not have {name}");
-    for place in found.into_iter().rev() {
-        glue.replace_range(place..place + long.len(), &format!("{before}{short}"));
-    }
-    *name = short;
-    Ok(())
 }
 
 /// Where a name stands in the glue, and does not only begin another.
@@ -368,19 +369,4 @@ fn is_as_stamped(stamp: &Path, inputs: Inputs, outputs: &[PathBuf]) -> Result<bo
 
 fn write_stamp(stamp: &Path, inputs: Inputs, outputs: &[PathBuf]) -> Result<()> {
     fs::write(stamp, stamp_text(inputs, outputs)?).context("remembering what was built")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::rename;
-
-    #[test]
-    fn a_short_name_takes_the_place_of_the_whole_name_only() {
-        let mut glue = "wasm.go(); wasm.go_on(wasm.go); go();".to_owned();
-        let mut name = "go".to_owned();
-        rename(&mut glue, "wasm.", &mut name, 53).unwrap();
-        assert_eq!(glue, "wasm.bb(); wasm.go_on(wasm.bb); go();");
-        assert_eq!(name, "bb");
-        assert!(rename(&mut glue, "wasm.", &mut "stop".to_owned(), 0).is_err());
-    }
 }

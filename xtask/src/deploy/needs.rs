@@ -8,6 +8,7 @@ pub fn needs_of(function: &str) -> Option<&'static [Need]> {
         "create-session" | "refresh-token" | "start-session" | "zoom-disconnect" | "zoom-oauth-start" | "zoom-sync" => {
             Some(&[Need::Zoom])
         }
+        "join-session" => Some(&[]),
         "zoom-oauth-callback" => Some(&[Need::Zoom, Need::AppRedirect]),
         "zoom-webhook" => Some(&[Need::Webhook]),
         _ => None,
@@ -69,6 +70,11 @@ pub const VARIABLES: &[Variable] = &[
         Users::All,
         "SUPABASE_URL/auth/v1/.well-known/jwks.json",
     ),
+    variable(
+        "SUPABASE_JWT_ISSUER",
+        Users::All,
+        "the `iss` of a user's token, where SUPABASE_URL is a custom domain",
+    ),
     variable("ZOOM_CLIENT_ID", Users::Need(Need::Zoom), ZOOM_CREDENTIALS),
     variable("ZOOM_CLIENT_SECRET", Users::Need(Need::Zoom), ZOOM_CREDENTIALS),
     variable(
@@ -87,6 +93,11 @@ pub const VARIABLES: &[Variable] = &[
         "7200 unless you know better",
     ),
     variable(
+        "ZOOM_MEETING_SETTINGS",
+        Users::Function("create-session"),
+        "how new meetings behave; see the README",
+    ),
+    variable(
         "TOKEN_ENCRYPTION_KEYS",
         Users::Need(Need::Zoom),
         "`cargo xtask keys new` makes one",
@@ -100,6 +111,11 @@ pub const VARIABLES: &[Variable] = &[
         "APP_INVITE_URI",
         Users::Function("create-session"),
         "the page of your app that takes invite links",
+    ),
+    variable(
+        "ALLOW_ANONYMOUS_PARTICIPANTS",
+        Users::Function("join-session"),
+        "true, if your app has anonymous sign-ins who take part",
     ),
     variable(
         "ALLOWED_ORIGINS",
@@ -123,6 +139,7 @@ mod tests {
         let endpoints = [
             &create_session::ENDPOINT,
             &refresh_token::ENDPOINT,
+            &join_session::ENDPOINT,
             &start_session::ENDPOINT,
             &zoom_disconnect::ENDPOINT,
             &zoom_oauth_callback::ENDPOINT,

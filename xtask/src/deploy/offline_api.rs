@@ -1,5 +1,5 @@
-//! A stand-in for Supabase's management API: takes what the Supabase CLI uploads, so that a dry run goes as far as it can
-//! without the network.
+//! A stand-in for Supabase's management API: takes what the Supabase CLI uploads, so that a dry run goes as far as it
+//! can without the network.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 /// What every function has to bring along.
-const FILES: [&str; 4] = ["index.ts", "function.generated.js", "index_bg.wasm", "serve.ts"];
+const FILES: [&str; 2] = ["index.ts", "function.generated.js"];
 
 /// The running server.
 pub struct OfflineApi {
@@ -80,10 +80,7 @@ impl OfflineApi {
                 .get(*name)
                 .with_context(|| format!("{name} was not uploaded"))?;
             for file in FILES {
-                ensure!(
-                    has_file(body, file),
-                    "{name} was uploaded without {file}: see static_files in supabase/config.toml"
-                );
+                ensure!(has_file(body, file), "{name} was uploaded without {file}");
             }
             println!("{name:<22}{:>9}", body.len() / 1000);
         }

@@ -11,6 +11,14 @@ use shared::config::Config;
 use super::needs::{needs_of, Variable, VARIABLES};
 use crate::build::Host;
 
+/// What stands in the example where something of one's own belongs, also in part of a value.
+const PLACEHOLDERS: [&str; 4] = [
+    "your-project-ref",
+    "your-client-",
+    "your-secret-token",
+    "sb_secret_your-key",
+];
+
 /// What .dev.vars.example says of its own: nobody's project.
 const EXAMPLE: &str = include_str!("../../../.dev.vars.example");
 
@@ -58,7 +66,8 @@ impl Settings {
             .collect()
     }
 
-    /// What is missing or malformed for these functions, and where to get it. They read their configuration as this does.
+    /// What is missing or malformed for these functions, and where to get it. They read their configuration as this
+    /// does.
     ///
     /// # Errors
     /// If a function is not known here.
@@ -85,7 +94,9 @@ impl Settings {
                     && !given_by(host, variable)
                     // A deep link may be anybody's.
                     && variable.name != "APP_REDIRECT_URI"
-                    && example.get(variable.name).is_some_and(|value| self.values.get(variable.name) == Some(value))
+                    && self.values.get(variable.name).is_some_and(|value| {
+                        example.get(variable.name) == Some(value) || PLACEHOLDERS.iter().any(|part| value.contains(part))
+                    })
             });
             problems.extend(kept.map(|variable| format!("{} still has the example's value", variable.name)));
         }
@@ -123,8 +134,8 @@ fn with_source(problem: &str) -> String {
     }
 }
 
-/// `NAME=value` lines as wrangler and the Supabase CLI read them: comments, and quotes around a value, which may then hold
-/// a `#`.
+/// `NAME=value` lines as wrangler and the Supabase CLI read them: comments, and quotes around a value, which may then
+/// hold a `#`.
 fn parse(text: &str) -> Result<BTreeMap<String, String>> {
     let mut values = BTreeMap::new();
     for (number, line) in (1..).zip(text.lines().map(str::trim)) {
@@ -213,6 +224,12 @@ mod tests {
         );
         assert!(problems.contains("SUPABASE_URL still"), "{problems}");
         assert!(!problems.contains("APP_REDIRECT_URI"), "{problems}");
+        let partly = settings("ZOOM_REDIRECT_URI=https://your-project-ref.supabase.co/functions/v1/mine");
+        let problems = partly.problems(Host::Cloudflare, &ALL).unwrap().join("\n");
+        assert!(
+            problems.contains("ZOOM_REDIRECT_URI still has the example's value"),
+            "{problems}"
+        );
     }
 
     #[test]

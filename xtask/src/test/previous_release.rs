@@ -1,5 +1,5 @@
-//! Upgrades: the functions of the previous release on the database as it is now. While functions are being deployed, and where a
-//! deployment is taken back, that is what runs.
+//! Upgrades: the functions of the previous release on the database as it is now. While functions are being deployed,
+//! and where a deployment is taken back, that is what runs.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -15,15 +15,25 @@ use crate::setup::step;
 /// Names the commit that the previous release was built from.
 const COMMIT_FILE: &str = "supabase/previous-release";
 
-/// Those of that release's own tests that have to pass: what its functions do, and what apps do beside them.
+/// The programs of that release's own tests, and of these what has to pass: what its functions do, and what apps do
+/// beside them.
+const PROGRAMS: [&str; 2] = ["http", "drift"];
 const TESTS: [&str; 6] = [
-    "whole_path",
-    "bad_input",
-    "outbound_calls",
-    "drift_idempotency",
-    "drift_start",
-    "drift_edits",
+    "whole_path::",
+    "bad_input::",
+    "outbound_calls::",
+    "idempotency::",
+    "start::",
+    "edits::",
 ];
+
+/// Whether there is a release whose functions may still run on this database.
+///
+/// # Errors
+/// If CHANGELOG.md cannot be read.
+pub fn exists() -> Result<bool> {
+    crate::sql::released()
+}
 
 /// Builds the previous release, puts our migrations and seed in place of its own, and runs its tests.
 ///
@@ -55,8 +65,9 @@ pub fn run(test_args: &[String]) -> Result<Outcome> {
     }
     let mut test = cargo(&root);
     test.args(["test", "--no-fail-fast", "--package", "video-sessions-tests"])
-        .args(TESTS.iter().flat_map(|file| ["--test", file]))
+        .args(PROGRAMS.iter().flat_map(|program| ["--test", program]))
         .arg("--")
+        .args(TESTS)
         .args(test_args);
     run_and_show(Kind::Upgrade, &mut test, counts)
 }
@@ -94,7 +105,8 @@ fn take(commit: &str, root: &Path) -> Result<()> {
     fs::rename(unfinished, root).context("the previous release's folder")
 }
 
-/// Lends it the npm packages that are installed here, as long as they are the same. If they are not, it installs its own.
+/// Lends it the npm packages that are installed here, as long as they are the same. If they are not, it installs its
+/// own.
 fn link_packages(root: &Path) -> Result<()> {
     let repository = local_stack::repository();
     let (ours, theirs) = (repository.join("node_modules"), root.join("node_modules"));

@@ -1,0 +1,22 @@
+//! The database by itself, through PostgREST as its callers see it.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod access;
+mod app_rules;
+mod baseline;
+mod client_types;
+mod connection;
+mod feed;
+mod join;
+mod legacy;
+mod life;
+mod outbox;
+mod plans;
+mod quotas;
+mod schedule;
+mod sessions;
+mod takeover;
+mod time_zones;
+mod watch;

@@ -1,0 +1,11 @@
+//! A session and its meeting stay in step, whatever happens.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod edits;
+mod idempotency;
+mod life_stories;
+mod model;
+mod start;
+mod webhooks;

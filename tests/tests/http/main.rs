@@ -1,0 +1,11 @@
+//! What the functions answer over HTTP.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bad_input;
+mod edge_hosts;
+mod log_lines;
+mod openapi;
+mod outbound_calls;
+mod whole_path;

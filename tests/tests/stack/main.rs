@@ -1,0 +1,10 @@
+//! The local stack itself, the simulator of Zoom, and what is released.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod doctor;
+mod local_stack;
+mod release;
+mod zoom_and_stack;
+mod zoom_simulator;
