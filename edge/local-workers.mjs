@@ -2,9 +2,10 @@
  * Serves all functions of wrangler.toml in one workerd on this machine: `node edge/local-workers.mjs CONFIG.json`.
  *
  * CONFIG.json is `{"env": {…}, "egress": "127.0.0.1:PORT"}`: what the functions find in their environment, and the forward
- * proxy that is their only way out. `"modules": {NAME: FILE, …}` in it serves these in place of the functions. As soon as requests are taken, prints `listening on 127.0.0.1:PORT`; a function answers
- * under /functions/v1/NAME, and /functions/v1/NAME/__scheduled runs its cron trigger. What the functions log comes out as
- * they log it. Ends when it is killed.
+ * proxy that is their only way out. `"modules": {NAME: FILE, …}` in it serves these in place of the functions. As soon as
+ * requests are taken, prints `listening on 127.0.0.1:PORT`; a function answers under /functions/v1/NAME, and, to the secret
+ * key alone, /functions/v1/NAME/__scheduled runs its cron trigger. What the functions log comes out as they log it. Ends
+ * when it is killed.
  */
 import fs from "node:fs";
 import path from "node:path";
@@ -54,13 +55,17 @@ const router = {
   name: "router",
   modules: true,
   script: `
+    const secretKey = ${JSON.stringify(config.env.SUPABASE_SECRET_KEY ?? null)};
     export default {
       async fetch(request, env) {
         const [, name, rest] = /^[/]functions[/]v1[/]([^/]+)(.*)$/.exec(new URL(request.url).pathname) ?? [];
         if (!Object.hasOwn(env, name ?? "")) {
           return Response.json({ code: "NOT_FOUND", message: "Requested function was not found" }, { status: 404 });
         }
-        if (rest === "/__scheduled") return Response.json(await env[name].scheduled({ cron: "* * * * *" }));
+        if (rest === "/__scheduled") {
+          if (request.headers.get("apikey") !== secretKey) return new Response(null, { status: 401 });
+          return Response.json(await env[name].scheduled({ cron: "* * * * *" }));
+        }
         return env[name].fetch(request);
       },
     };`,

@@ -164,7 +164,7 @@ impl RequestContext<'_> {
         std::str::from_utf8(self.raw_header(name)?).ok()
     }
 
-    /// The bytes of one of the [`WANTED_HEADERS`].
+    /// The bytes of one of the `WANTED_HEADERS`.
     pub fn raw_header(&self, name: &str) -> Option<&[u8]> {
         Some(self.parts.headers.get(name)?.as_bytes())
     }

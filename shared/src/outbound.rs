@@ -33,7 +33,7 @@ const AT_ONCE_FOR_A_HOST: usize = 2;
 pub struct Reply {
     /// The HTTP status.
     pub status: u16,
-    /// Those of [`WANTED_HEADERS`] that it has.
+    /// Those of `WANTED_HEADERS` that it has.
     pub headers: HeaderMap,
     /// The body. It can hold tokens and start URLs: it is never logged.
     pub body: Bytes,

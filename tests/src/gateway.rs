@@ -207,8 +207,32 @@ fn router(shared: &Arc<Shared>) -> Router {
         .fallback_service(
             ServeDir::new(places::repository().join("app")).fallback(any(about).with_state(shared.clone())),
         )
+        .layer(middleware::from_fn_with_state(shared.clone(), check_host))
         .layer(middleware::from_fn_with_state(shared.clone(), record))
         .with_state(shared.clone())
+}
+
+/// A page elsewhere whose name leads to this machine is none of this origin's pages. Events are signed, and come through a
+/// tunnel under any name.
+async fn check_host(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let own = shared.parts.authority.as_str();
+    let host = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .or_else(|| request.uri().authority().map(Authority::as_str));
+    // As a person may type it.
+    let by_name = own.replace("127.0.0.1", "localhost");
+    let is_own = host.is_some_and(|host| host == own || host == by_name);
+    if is_own || request.uri().path() == "/functions/v1/zoom-webhook" {
+        next.run(request).await
+    } else {
+        refusal(
+            StatusCode::MISDIRECTED_REQUEST,
+            "This local stack has another name",
+            &format!("Use http://{own}"),
+        )
+    }
 }
 
 async fn record(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {

@@ -3,6 +3,7 @@
 
 mod auth_issuer;
 mod database;
+mod forged_tokens;
 mod gateway;
 mod gateway_faults;
 mod later_release;
@@ -18,6 +19,7 @@ mod workers;
 pub mod zoom;
 
 pub use auth_issuer::Issuer;
+pub use forged_tokens::ForgedToken;
 pub use gateway::{Caller, Gateway, LoggedRequest};
 pub use gateway_faults::GatewayFault;
 pub use places::repository;

@@ -7,7 +7,7 @@
 //! beside each other within the bounds of the run, every part is repeatable, and a
 //! part that fails does not keep the others from running.
 //!
-//! A further part: a flag in `edge_sync_due`, a field in [`Due`], a line in [`run`].
+//! A further part: a flag in `edge_sync_due`, a field in `Due`, a line in `run`.
 
 mod revocations;
 mod watch;

@@ -6,6 +6,7 @@ mod support;
 mod access;
 mod app_rules;
 mod baseline;
+mod bent_calls;
 mod client_types;
 mod connection;
 mod feed;

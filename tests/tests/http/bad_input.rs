@@ -67,22 +67,18 @@ async fn callers_without_a_good_token_are_refused_everywhere() -> Result<()> {
     ] {
         let path = format!("/functions/v1/{function}");
         assert_error(&nobody.call(function, &json!({})).await?, 401, "unauthorized", function);
-        for (what, token) in &forged {
+        for forged in &forged {
             let request = nobody
                 .request(Method::POST, &path)
-                .bearer_auth(token)
+                .bearer_auth(&forged.token)
                 .json(&new_session(json!({})));
-            let code = if *what == "expired" {
+            let code = if forged.expired {
                 "token_expired"
             } else {
                 "unauthorized"
             };
-            assert_error(
-                &Reply::read(request.send().await?).await?,
-                401,
-                code,
-                &format!("{function}, {what}"),
-            );
+            let reply = Reply::read(request.send().await?).await?;
+            assert_error(&reply, 401, code, &format!("{function}, {}", forged.what));
         }
         for header in ["", "Bearer", "Bearer ", "Basic dXNlcjpwYXNz", "bearer a b c"] {
             let request = nobody
@@ -115,6 +111,45 @@ async fn callers_without_a_good_token_are_refused_everywhere() -> Result<()> {
         "secret key as a bearer token",
     );
     assert_eq!(stored_rows(&stack).await?, 0);
+    stack.stop().await
+}
+
+#[tokio::test]
+async fn the_other_doors_take_no_forged_token_either() -> Result<()> {
+    let stack = Stack::start(StackOptions::default()).await?;
+    let trainer = User::sign_in(&stack, "trainer").await?;
+    let nobody = User::nobody(&stack);
+    let user_id = trainer.signed_in.as_ref().map(|user| user.user_id).unwrap_or_default();
+    trainer.connect_zoom("trainer@zoom.test").await?;
+    trainer.call("create-session", &new_session(json!({}))).await?.ok()?;
+    let own = "video_sessions?select=id,video_session_host_meta(host_start_url)";
+    assert_eq!(trainer.select(own).await?.json.as_array().map(Vec::len), Some(1));
+
+    let forged = stack.issuer().forged_tokens(user_id)?;
+    println!("{} tokens", forged.len());
+    for forged in &forged {
+        let what = &forged.what;
+        let ask = async |path: &str| {
+            let request = nobody.request(Method::GET, path).bearer_auth(&forged.token);
+            Reply::read(request.send().await?).await
+        };
+        let rows = ask(&format!("/rest/v1/{own}")).await?;
+        if forged.is_signed {
+            // Made by the project's auth server, were it ever to make one: the database role in it decides.
+            assert!(rows.status < 500, "{what}: {}", rows.text);
+        } else {
+            assert_eq!(rows.status, 401, "{what}: {}", rows.text);
+            let account = ask("/auth/v1/user").await?;
+            assert_eq!(account.status, 403, "{what}: {}", account.text);
+        }
+        // Only a good signature over this user, their role and a time that holds shows anything.
+        let odd = ["expired", "nbf", "role is", "no role", "sub is", "no sub"];
+        let service = what == "role is \"service_role\"";
+        if !forged.is_signed || odd.iter().any(|start| what.starts_with(start)) && !service {
+            let shown = rows.json.as_array().map_or(0, Vec::len);
+            assert_eq!(shown, 0, "{what}: {}", rows.text);
+        }
+    }
     stack.stop().await
 }
 

@@ -85,7 +85,13 @@ async fn the_clock_of_each_host_runs_zoom_sync() -> Result<()> {
     let clock = "/functions/v1/zoom-sync/__scheduled";
     let kind = match stack.edge_runtime() {
         EdgeRuntime::Workerd => {
-            let ran = User::nobody(&stack).browse(&format!("{}{clock}", stack.url())).await?;
+            let address = format!("{}{clock}", stack.url());
+            let refused = User::nobody(&stack).browse(&address).await?;
+            assert_eq!((refused.status, refused.text.as_str()), (401, ""));
+            let run = reqwest::Client::new()
+                .get(&address)
+                .header("apikey", stack.secret_key());
+            let ran = Reply::read(run.send().await?).await?;
             assert_eq!((ran.status, &ran.json["outcome"]), (200, &json!("ok")), "{}", ran.text);
             "cron"
         }

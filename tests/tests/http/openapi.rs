@@ -541,7 +541,7 @@ async fn for_everybody(trial: &Trial<'_>) -> Result<()> {
     let forged = trial.stack.issuer().forged_tokens(user_id)?;
     let expired = forged
         .iter()
-        .find(|(what, _)| *what == "expired")
+        .find(|forged| forged.expired)
         .context("no expired token")?;
     for (operation, details) in trial.document.operations() {
         let (method, path) = operation.split_once(' ').context("method and path")?;
@@ -576,7 +576,7 @@ async fn for_everybody(trial: &Trial<'_>) -> Result<()> {
             trial.expect(&operation, request, 401, "unauthorized").await?;
         }
         if details["security"][0].get("userToken").is_some() {
-            let request = trial.nobody.request(Method::POST, &path).bearer_auth(&expired.1);
+            let request = trial.nobody.request(Method::POST, &path).bearer_auth(&expired.token);
             trial.expect(&operation, request, 401, "token_expired").await?;
         }
         if details["responses"].get("415").is_some() {

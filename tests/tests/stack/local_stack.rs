@@ -76,6 +76,30 @@ async fn two_stacks_side_by_side_keep_their_roles_apart() -> Result<()> {
 }
 
 #[tokio::test]
+async fn it_answers_to_its_own_names_alone() -> Result<()> {
+    let stack = start().await?;
+    let port = stack.url().rsplit(':').next().context("a port")?;
+    let ask = async |host: &str, path: &str| {
+        let request = reqwest::Client::new().get(format!("{}{path}", stack.url()));
+        anyhow::Ok(request.header("host", host).send().await?.status().as_u16())
+    };
+    for (host, status) in [
+        (format!("127.0.0.1:{port}"), 200),
+        (format!("localhost:{port}"), 200),
+        // A page whose name has come to lead to this machine.
+        (format!("evil.example:{port}"), 421),
+        (format!("127.0.0.1.evil.example:{port}"), 421),
+        ("127.0.0.1".to_owned(), 421),
+        ("localhost".to_owned(), 421),
+    ] {
+        assert_eq!(ask(&host, "/config.json").await?, status, "{host}");
+    }
+    // Events come through a tunnel, under its name: without functions, nobody is there to take them.
+    assert_eq!(ask("tunnel.example", "/functions/v1/zoom-webhook").await?, 503);
+    stack.stop().await
+}
+
+#[tokio::test]
 async fn a_session_lives_until_it_is_ended() -> Result<()> {
     let stack = start().await?;
     let http = reqwest::Client::new();

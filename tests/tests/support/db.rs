@@ -226,6 +226,22 @@ pub async fn connect(service: &Caller, user_id: Uuid) -> Result<Connection> {
 
 /// Connects a host as this Zoom user, and confirms, with some arguments of `edge_oauth_complete` changed.
 pub async fn connect_as(service: &Caller, user_id: Uuid, zoom_user_id: &str, changes: &Value) -> Result<Connection> {
+    let (connection, handle) = consent_as(service, user_id, zoom_user_id, changes).await?;
+    let confirmed = service
+        .as_user(user_id)?
+        .rpc("confirm_zoom_connection", &json!({"handle": handle}))
+        .await?;
+    ensure!(confirmed.status == 204, "{}", confirmed.text);
+    Ok(connection)
+}
+
+/// [`connect_as`] up to the confirmation: what waits for it, and the handle.
+pub async fn consent_as(
+    service: &Caller,
+    user_id: Uuid,
+    zoom_user_id: &str,
+    changes: &Value,
+) -> Result<(Connection, String)> {
     let (state_hash, handle) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
     let begin = json!({"user_id": user_id, "state_hash": state_hash, "sealed_verifier": "v1.test.verifier"});
     ensure!(service.outcome("edge_oauth_begin", begin).await? == "ok");
@@ -243,12 +259,7 @@ pub async fn connect_as(service: &Caller, user_id: Uuid, zoom_user_id: &str, cha
         "lacking_scope": false,
     });
     service.outcome("edge_oauth_complete", with(complete, changes)).await?;
-    let confirmed = service
-        .as_user(user_id)?
-        .rpc("confirm_zoom_connection", &json!({"handle": handle}))
-        .await?;
-    ensure!(confirmed.status == 204, "{}", confirmed.text);
-    Ok(connection)
+    Ok((connection, handle))
 }
 
 /// A session as `create-session` sends it to `edge_session_begin`.
