@@ -410,6 +410,29 @@ impl Stack {
         database::let_time_pass(admin, by, || local.zoom.travel(by)).await
     }
 
+    /// Waits until a statement of PostgREST's has run for 100 ms, looks, and ends the statement.
+    ///
+    /// # Errors
+    /// If none runs that long within ten seconds, or `look` fails.
+    pub async fn during_slow_statement<T>(&self, look: impl AsyncFnOnce() -> Result<T>) -> Result<T> {
+        let admin = self.local().postgres.connect("supabase_admin").await?;
+        let sql = "select pid from pg_catalog.pg_stat_activity where usename = 'authenticator' and state = 'active'
+                   and query_start < clock_timestamp() - interval '100 ms'";
+        let slow = async {
+            loop {
+                if let Some(row) = admin.query_opt(sql, &[]).await? {
+                    return anyhow::Ok(row.get::<_, i32>(0));
+                }
+            }
+        };
+        let pid = tokio::time::timeout(std::time::Duration::from_secs(10), slow)
+            .await
+            .context("no statement has run for 100 ms")??;
+        let seen = look().await;
+        admin.execute("select pg_cancel_backend($1)", &[&pid]).await?;
+        seen
+    }
+
     /// Every row of every table in `public` and `video_sessions_private` as text, for a search for what must not be
     /// there.
     pub async fn dump(&self) -> Result<String> {
