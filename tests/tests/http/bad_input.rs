@@ -401,6 +401,45 @@ async fn sessions_of_others_are_not_to_be_seen() -> Result<()> {
 }
 
 #[tokio::test]
+async fn no_way_of_asking_keeps_a_wrong_code_from_counting() -> Result<()> {
+    let stack = Stack::start(StackOptions::default()).await?;
+    let guest = User::sign_in(&stack, "client1").await?;
+    let wrong = json!({"share_code": "0000-0000-0000"});
+    let ask = async |query: &str, header: &str, value: &str| {
+        let path = format!("/functions/v1/join-session{query}");
+        let request = guest.request(Method::POST, &path).header(header, value).json(&wrong);
+        Reply::read(request.send().await?).await
+    };
+    for (query, header, value) in [
+        ("", "x-none", ""),
+        ("?select=title::int", "x-none", ""),
+        ("?limit=0", "x-none", ""),
+        ("?title=match.(", "x-none", ""),
+        ("", "prefer", "tx=rollback"),
+        ("", "prefer", "max-affected=0,handling=strict"),
+        ("", "accept", "text/csv"),
+        ("", "accept", "application/vnd.pgrst.object+json"),
+        ("", "accept-profile", "video_sessions_private"),
+        ("", "range", "5-3"),
+    ] {
+        let reply = ask(query, header, value).await?;
+        assert_error(
+            &reply,
+            404,
+            "session_not_joinable",
+            &format!("{query} {header}: {value}"),
+        );
+    }
+    assert_error(
+        &ask("", "prefer", "tx=rollback").await?,
+        429,
+        "too_many_attempts",
+        "the eleventh",
+    );
+    stack.stop().await
+}
+
+#[tokio::test]
 async fn callbacks_that_lead_nowhere() -> Result<()> {
     let stack = Stack::start(StackOptions::default()).await?;
     let trainer = User::sign_in(&stack, "trainer").await?;
