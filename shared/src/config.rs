@@ -20,7 +20,7 @@ pub enum Need {
     /// The Zoom app: `ZOOM_CLIENT_ID`, `ZOOM_CLIENT_SECRET`, `ZOOM_REDIRECT_URI`, and `TOKEN_ENCRYPTION_KEYS` to seal
     /// what Zoom gives us.
     Zoom,
-    /// `ZOOM_WEBHOOK_SECRET_TOKEN`: the secret token of the Zoom app's event subscription.
+    /// Zoom's events: `ZOOM_WEBHOOK_SECRET_TOKEN` and `ZOOM_CLIENT_ID`.
     Webhook,
     /// `APP_REDIRECT_URI`: where the browser returns to after Zoom's consent page.
     AppRedirect,
@@ -33,17 +33,26 @@ pub struct Config {
     pub supabase: Supabase,
     /// The Zoom app, where [`Need::Zoom`] is demanded.
     zoom: Option<ZoomApp>,
-    webhook_secret: Option<Secret<String>>,
+    webhook: Option<Webhook>,
     app_redirect_uri: Option<Url>,
-    /// `ZOOM_WEBHOOK_MAX_AGE_SECONDS`: older events are refused; 2 hours by default, since Zoom's last retry comes
-    /// after about 85 minutes.
-    pub webhook_max_age: TimeDelta,
     /// `APP_INVITE_URI`: the page that takes invite links; without it sessions carry no `invite_url`.
     pub app_invite_uri: Option<Url>,
     /// `ALLOWED_ORIGINS`: origins that browsers may call from, comma separated; `*` by default.
     pub allowed_origins: AllowedOrigins,
     /// `ALLOW_ANONYMOUS_PARTICIPANTS`: whether anonymous sign-ins may join; `false` by default. They never host.
     pub allow_anonymous_participants: bool,
+}
+
+/// How Zoom's events are known.
+#[derive(Debug)]
+pub struct Webhook {
+    /// `ZOOM_WEBHOOK_SECRET_TOKEN`: the secret token of the Zoom app's event subscription.
+    pub secret_token: Secret<String>,
+    /// `ZOOM_CLIENT_ID`: the app whose removal by a user counts.
+    pub client_id: String,
+    /// `ZOOM_WEBHOOK_MAX_AGE_SECONDS`: older events are refused; 2 hours by default, since Zoom's last retry comes
+    /// after about 85 minutes.
+    pub max_age: TimeDelta,
 }
 
 /// The Supabase project behind the functions.
@@ -153,15 +162,10 @@ impl Config {
         };
         let supabase = reader.supabase();
         let zoom = needs.contains(&Need::Zoom).then(|| reader.zoom());
-        let webhook_secret = needs
-            .contains(&Need::Webhook)
-            .then(|| reader.required("ZOOM_WEBHOOK_SECRET_TOKEN", not_empty));
+        let webhook = needs.contains(&Need::Webhook).then(|| reader.webhook());
         let app_redirect_uri = needs
             .contains(&Need::AppRedirect)
             .then(|| reader.required("APP_REDIRECT_URI", any_url));
-        let webhook_max_age = reader
-            .optional("ZOOM_WEBHOOK_MAX_AGE_SECONDS", seconds)
-            .unwrap_or(TimeDelta::hours(2));
         let app_invite_uri = reader.optional("APP_INVITE_URI", any_url);
         let allowed_origins = reader
             .optional("ALLOWED_ORIGINS", origins)
@@ -171,8 +175,7 @@ impl Config {
             (Some(supabase), true) => Ok(Self {
                 supabase,
                 zoom: zoom.flatten(),
-                webhook_secret: webhook_secret.flatten().map(Secret::new),
-                webhook_max_age,
+                webhook: webhook.flatten(),
                 app_redirect_uri: app_redirect_uri.flatten(),
                 app_invite_uri,
                 allowed_origins,
@@ -198,12 +201,12 @@ impl Config {
             .ok_or(Error::Internal("this function does not demand Need::Zoom"))
     }
 
-    /// The secret token of the Zoom app's event subscription.
+    /// How Zoom's events are known.
     ///
     /// # Errors
     /// [`Error::Internal`] in a function that does not demand [`Need::Webhook`].
-    pub fn webhook_secret(&self) -> Result<&Secret<String>, Error> {
-        self.webhook_secret
+    pub fn webhook(&self) -> Result<&Webhook, Error> {
+        self.webhook
             .as_ref()
             .ok_or(Error::Internal("this function does not demand Need::Webhook"))
     }
@@ -279,6 +282,17 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
             jwks,
             jwt_issuer: jwt_issuer.unwrap_or_else(|| format!("{url}/auth/v1")),
             url,
+        })
+    }
+
+    fn webhook(&mut self) -> Option<Webhook> {
+        let secret_token = self.required("ZOOM_WEBHOOK_SECRET_TOKEN", not_empty);
+        let client_id = self.required("ZOOM_CLIENT_ID", not_empty);
+        let max_age = self.optional("ZOOM_WEBHOOK_MAX_AGE_SECONDS", seconds);
+        Some(Webhook {
+            secret_token: Secret::new(secret_token?),
+            client_id: client_id?,
+            max_age: max_age.unwrap_or(TimeDelta::hours(2)),
         })
     }
 

@@ -29,6 +29,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tower_http::cors::{AllowHeaders, AllowMethods, Any, CorsLayer};
 use tower_http::services::ServeDir;
+use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::auth_issuer::{self, Issuer};
 use crate::gateway_faults::{self, GatewayFault, GatewayFaults};
@@ -40,6 +41,9 @@ use crate::sequence;
 
 /// No answer here is longer, in bytes.
 const MAX_KEPT_ANSWER: usize = 64 * 1024 * 1024;
+
+/// What a static host says by `app/_headers`, and a page cannot say of itself: no other page may frame it.
+const WEB_CLIENT_POLICY: &str = "frame-ancestors 'none'";
 
 /// Who sent a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,7 +209,14 @@ fn router(shared: &Arc<Shared>) -> Router {
         .route("/functions/v1/{*path}", any(functions))
         .route("/config.json", get(web_client_config))
         .fallback_service(
-            ServeDir::new(places::repository().join("app")).fallback(any(about).with_state(shared.clone())),
+            Router::new()
+                .fallback_service(
+                    ServeDir::new(places::repository().join("app")).fallback(any(about).with_state(shared.clone())),
+                )
+                .layer(SetResponseHeaderLayer::overriding(
+                    header::CONTENT_SECURITY_POLICY,
+                    HeaderValue::from_static(WEB_CLIENT_POLICY),
+                )),
         )
         .layer(middleware::from_fn_with_state(shared.clone(), check_host))
         .layer(middleware::from_fn_with_state(shared.clone(), record))

@@ -38,6 +38,7 @@ struct UrlValidation {
 
 #[derive(Deserialize)]
 struct Deauthorization {
+    client_id: String,
     user_id: String,
     account_id: String,
     deauthorization_time: DateTime<Utc>,
@@ -53,7 +54,7 @@ pub enum Event {
     },
     /// Something that the database has to know.
     Change(Change),
-    /// Nothing: an event that nobody subscribed to.
+    /// Nothing: an event that nobody subscribed to, or another app's.
     Unknown,
 }
 
@@ -112,8 +113,8 @@ impl Envelope {
         told.filter(is_sensible).unwrap_or(now).timestamp_millis()
     }
 
-    /// What the event asks of us. `None`: it lacks what nothing can be done without.
-    pub fn into_event(self) -> Option<Event> {
+    /// What the event asks of us, the app with this client id. `None`: it lacks what nothing can be done without.
+    pub fn into_event(self, client_id: &str) -> Option<Event> {
         Some(match self.event.as_str() {
             "endpoint.url_validation" => {
                 let UrlValidation { plain_token } = json::read(self.payload)?;
@@ -132,6 +133,9 @@ impl Envelope {
             }
             "app_deauthorized" => {
                 let payload: Deauthorization = json::read(self.payload)?;
+                if payload.client_id != client_id {
+                    return Some(Event::Unknown);
+                }
                 Event::Change(Change::Deauthorization {
                     zoom_user_id: payload.user_id,
                     zoom_account_id: payload.account_id,
@@ -185,7 +189,7 @@ mod tests {
     use super::*;
 
     fn event(body: &serde_json::Value) -> Option<Event> {
-        json::read::<Envelope>(body.clone())?.into_event()
+        json::read::<Envelope>(body.clone())?.into_event("c")
     }
 
     #[test]
@@ -222,7 +226,7 @@ mod tests {
         for body in [
             json!({"event": "meeting.started", "payload": {}}),
             json!({"event": "meeting.started", "payload": {"object": {"id": "../x"}}}),
-            json!({"event": "app_deauthorized", "payload": {"user_id": "u", "account_id": "a"}}),
+            json!({"event": "app_deauthorized", "payload": {"client_id": "c", "user_id": "u", "account_id": "a"}}),
             json!({"event": "endpoint.url_validation", "payload": {}}),
             json!({"payload": {}}),
         ] {
@@ -336,7 +340,7 @@ mod tests {
         #[test]
         fn no_body_panics(body in ".{0,300}") {
             if let Some(envelope) = json::parse::<Envelope>(body.as_bytes()) {
-                let _ = envelope.into_event();
+                let _ = envelope.into_event("c");
             }
         }
     }

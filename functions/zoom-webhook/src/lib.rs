@@ -32,22 +32,22 @@ pub static ENDPOINT: Endpoint = Endpoint {
 /// # Errors
 /// [`Error::Unauthorized`] for a forged or stale event, and those of every function.
 pub async fn handle(call: &RequestContext<'_>) -> Result<Answer, Error> {
-    let secret = call.config.webhook_secret()?;
+    let config = call.config.webhook()?;
     let body = call.body().await?;
     signature::check(
-        secret,
+        &config.secret_token,
         call.header("x-zm-signature"),
         call.header("x-zm-request-timestamp"),
         &body,
-        call.config.webhook_max_age,
+        config.max_age,
         now(),
     )?;
     call.set_caller(json!({"kind": "zoom"}));
     let envelope: Envelope = shared::json::parse_object(&body).ok_or(Error::InvalidJson)?;
     let (name, happened_at) = (envelope.event.clone(), envelope.happened_at(now()));
-    match envelope.into_event().ok_or(Error::InvalidJson)? {
+    match envelope.into_event(&config.client_id).ok_or(Error::InvalidJson)? {
         Event::UrlValidation { plain_token } => {
-            let encrypted_token = signature::sign_token(secret, &plain_token)?;
+            let encrypted_token = signature::sign_token(&config.secret_token, &plain_token)?;
             json_answer(&json!({"plainToken": plain_token, "encryptedToken": encrypted_token}))
         }
         Event::Change(change) => {

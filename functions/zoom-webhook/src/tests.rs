@@ -86,12 +86,34 @@ async fn zoom_is_shown_that_the_address_is_ours() {
     );
 }
 
+fn deauthorized(client_id: &str) -> Value {
+    json!({"event": "app_deauthorized", "event_ts": 1_772_366_400_000_i64, "payload": {
+        "account_id": "acc", "user_id": "u", "client_id": client_id, "signature": "s",
+        "deauthorization_time": "2026-03-01T12:00:00Z",
+    }})
+}
+
+#[tokio::test]
+async fn the_removal_of_this_app_is_told() {
+    let fakes = Fakes::start().await;
+    fakes.on("edge_webhook_receive", json!({"outcome": "applied"}));
+    let event = deauthorized(&fakes.variable("ZOOM_CLIENT_ID").unwrap());
+    let reply = fakes.call(&ENDPOINT, handle, fakes.as_zoom(&event)).await;
+    assert_eq!((reply.status, &reply.body), (200, &json!({"outcome": "applied"})));
+}
+
 #[tokio::test]
 async fn an_event_that_is_none_of_ours_is_taken_and_forgotten() {
     let fakes = Fakes::start().await;
-    let other = json!({"event": "user.created", "payload": {}});
-    let reply = fakes.call(&ENDPOINT, handle, fakes.as_zoom(&other)).await;
-    assert_eq!((reply.status, &reply.body), (200, &json!({"outcome": "ignored"})));
+    let user_created = json!({"event": "user.created", "payload": {}});
+    for other in [user_created, deauthorized("another-app"), deauthorized("")] {
+        let reply = fakes.call(&ENDPOINT, handle, fakes.as_zoom(&other)).await;
+        assert_eq!(
+            (reply.status, &reply.body),
+            (200, &json!({"outcome": "ignored"})),
+            "{other}"
+        );
+    }
     for odd in [json!([]), json!({"event": "meeting.ended", "payload": {}})] {
         let reply = fakes.call(&ENDPOINT, handle, fakes.as_zoom(&odd)).await;
         assert_eq!(reply.code(), (400, "invalid_json"), "{odd}");

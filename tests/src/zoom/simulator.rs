@@ -81,6 +81,11 @@ impl ZoomSimulator {
         self.shared.world().state(Utc::now())
     }
 
+    /// The client id of the app that it knows.
+    pub fn client_id(&self) -> String {
+        self.shared.world().app.client_id.clone()
+    }
+
     /// Every call since the start or the last [`ZoomSimulator::clear_calls`], in order of arrival.
     pub fn calls(&self) -> Vec<RecordedCall> {
         self.shared.world().calls.all().to_vec()

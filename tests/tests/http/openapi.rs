@@ -919,7 +919,8 @@ async fn events(trial: &Trial<'_>) -> Result<()> {
         .await?;
     let later = Utc::now() + chrono::TimeDelta::minutes(1);
     let gone = json!({"event": "app_deauthorized", "event_ts": 1, "payload": {
-        "user_id": row.get::<_, String>(0), "account_id": row.get::<_, String>(1), "deauthorization_time": later,
+        "client_id": trial.stack.zoom().client_id(), "user_id": row.get::<_, String>(0),
+        "account_id": row.get::<_, String>(1), "deauthorization_time": later,
     }});
     trial.send_event(gone, "deauthorized").await?;
 

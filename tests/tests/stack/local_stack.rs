@@ -299,3 +299,20 @@ async fn nothing_is_left_when_its_process_is_killed() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn no_page_may_frame_the_web_client() -> Result<()> {
+    let stack = start().await?;
+    let static_host = std::fs::read_to_string(local_stack::repository().join("app/_headers"))?;
+    for path in ["/", "/join/", "/src/main.js", "/nothing-here"] {
+        let answer = reqwest::get(format!("{}{path}", stack.url())).await?;
+        let policy = answer.headers()["content-security-policy"].to_str()?;
+        assert_eq!(
+            static_host,
+            format!("/*\n  Content-Security-Policy: {policy}\n"),
+            "{path}"
+        );
+        assert!(policy.contains("frame-ancestors 'none'"), "{path}: {policy}");
+    }
+    stack.stop().await
+}

@@ -27,7 +27,8 @@ pub struct Variable {
 
 enum Users {
     All,
-    Need(Need),
+    /// Those with one of these needs.
+    Needs(&'static [Need]),
     Function(&'static str),
 }
 
@@ -36,7 +37,7 @@ impl Variable {
     pub fn is_for(&self, function: &str) -> bool {
         match self.used_by {
             Users::All => true,
-            Users::Need(need) => needs_of(function).is_some_and(|needs| needs.contains(&need)),
+            Users::Needs(any) => needs_of(function).is_some_and(|needs| needs.iter().any(|need| any.contains(need))),
             Users::Function(name) => name == function,
         }
     }
@@ -75,21 +76,25 @@ pub const VARIABLES: &[Variable] = &[
         Users::All,
         "the `iss` of a user's token, where SUPABASE_URL is a custom domain",
     ),
-    variable("ZOOM_CLIENT_ID", Users::Need(Need::Zoom), ZOOM_CREDENTIALS),
-    variable("ZOOM_CLIENT_SECRET", Users::Need(Need::Zoom), ZOOM_CREDENTIALS),
+    variable(
+        "ZOOM_CLIENT_ID",
+        Users::Needs(&[Need::Zoom, Need::Webhook]),
+        ZOOM_CREDENTIALS,
+    ),
+    variable("ZOOM_CLIENT_SECRET", Users::Needs(&[Need::Zoom]), ZOOM_CREDENTIALS),
     variable(
         "ZOOM_REDIRECT_URI",
-        Users::Need(Need::Zoom),
+        Users::Needs(&[Need::Zoom]),
         "the public address of zoom-oauth-callback, as entered at Zoom",
     ),
     variable(
         "ZOOM_WEBHOOK_SECRET_TOKEN",
-        Users::Need(Need::Webhook),
+        Users::Needs(&[Need::Webhook]),
         "marketplace.zoom.us > your app > Features > Access > Secret Token",
     ),
     variable(
         "ZOOM_WEBHOOK_MAX_AGE_SECONDS",
-        Users::Need(Need::Webhook),
+        Users::Needs(&[Need::Webhook]),
         "7200 unless you know better",
     ),
     variable(
@@ -99,12 +104,12 @@ pub const VARIABLES: &[Variable] = &[
     ),
     variable(
         "TOKEN_ENCRYPTION_KEYS",
-        Users::Need(Need::Zoom),
+        Users::Needs(&[Need::Zoom]),
         "`cargo xtask keys new` makes one",
     ),
     variable(
         "APP_REDIRECT_URI",
-        Users::Need(Need::AppRedirect),
+        Users::Needs(&[Need::AppRedirect]),
         "the deep link or page of your app, such as cotrainr://video/zoom-connected",
     ),
     variable(
@@ -122,8 +127,8 @@ pub const VARIABLES: &[Variable] = &[
         Users::All,
         "the origins of your web app, comma separated",
     ),
-    variable("ZOOM_OAUTH_URL", Users::Need(Need::Zoom), "for simulators only"),
-    variable("ZOOM_API_URL", Users::Need(Need::Zoom), "for simulators only"),
+    variable("ZOOM_OAUTH_URL", Users::Needs(&[Need::Zoom]), "for simulators only"),
+    variable("ZOOM_API_URL", Users::Needs(&[Need::Zoom]), "for simulators only"),
 ];
 
 const fn variable(name: &'static str, used_by: Users, source: &'static str) -> Variable {

@@ -237,11 +237,19 @@ mod tests {
         let example = settings(EXAMPLE);
         assert!(example.problems(Host::Supabase, &ALL).unwrap().is_empty());
         let given = example.of("zoom-webhook", Host::Supabase);
-        assert_eq!(given.keys().copied().collect::<Vec<_>>(), ["ZOOM_WEBHOOK_SECRET_TOKEN"]);
+        assert_eq!(
+            given.keys().copied().collect::<Vec<_>>(),
+            ["ZOOM_CLIENT_ID", "ZOOM_WEBHOOK_SECRET_TOKEN"]
+        );
         let given = example.of("zoom-webhook", Host::Cloudflare);
         assert_eq!(
             given.keys().copied().collect::<Vec<_>>(),
-            ["SUPABASE_SECRET_KEY", "SUPABASE_URL", "ZOOM_WEBHOOK_SECRET_TOKEN"]
+            [
+                "SUPABASE_SECRET_KEY",
+                "SUPABASE_URL",
+                "ZOOM_CLIENT_ID",
+                "ZOOM_WEBHOOK_SECRET_TOKEN"
+            ]
         );
     }
 
