@@ -482,6 +482,15 @@ async fn callbacks_that_lead_nowhere() -> Result<()> {
         page.text
     );
     assert_eq!(trainer.connection().await?["state"], "not_connected");
+    // Back, and allowed after all: to say that they did not allow it would be wrong.
+    let allowed = trainer.consent(&started, "trainer@zoom.test", "allow").await?;
+    let page = trainer.browse(&allowed).await?;
+    assert!(
+        page.text.contains("zoom-connected?error=invalid_state") && page.text.contains("tap Connect Zoom again"),
+        "{}",
+        page.text
+    );
+    assert_eq!(trainer.connection().await?["state"], "not_connected");
 
     // A replay tells the first outcome again, and exchanges nothing.
     let started = trainer.call("zoom-oauth-start", &json!({})).await?.ok()?;
