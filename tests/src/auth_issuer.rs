@@ -1,5 +1,5 @@
-//! The part of Supabase Auth that the project stands on: password sign-in, sessions, and tokens signed with ES256 by a
-//! key that lives as long as the stack.
+//! The part of Supabase Auth that the project stands on: password sign-in, sessions, and tokens signed by a key that lives
+//! as long as the stack.
 //!
 //! Answers have the shape of Supabase Auth's (`/auth/v1`), so that its client libraries work.
 
@@ -14,6 +14,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use base64::prelude::{Engine, BASE64_URL_SAFE_NO_PAD};
 use chrono::Utc;
+use ring::hmac;
 use ring::rand::SystemRandom;
 use ring::signature::{
     EcdsaKeyPair, KeyPair, UnparsedPublicKey, ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING,
@@ -29,10 +30,26 @@ use crate::random::random_text;
 
 const ACCESS_TOKEN_SECONDS: i64 = 3600;
 
+/// What signs a project's tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Signing {
+    /// A key that the key set publishes.
+    #[default]
+    Es256,
+    /// The secret of a project of before there were signing keys, which is in no key set.
+    LegacySecret,
+    /// The same, while the key set publishes a standby key already that signs nothing yet.
+    LegacySecretBesideStandbyKey,
+}
+
 /// Signs this stack's tokens, and forged ones for the tests.
 pub struct Issuer {
     iss: String,
+    signing: Signing,
     key: SigningKey,
+    legacy_secret: hmac::Key,
+    /// As PostgREST is told it.
+    legacy_secret_text: String,
     database: Arc<Postgres>,
     sessions: Mutex<Sessions>,
 }
@@ -99,10 +116,14 @@ impl SigningKey {
 }
 
 impl Issuer {
-    pub(crate) fn new(origin: &str, database: Arc<Postgres>) -> Result<Self> {
+    pub(crate) fn new(iss: String, signing: Signing, database: Arc<Postgres>) -> Result<Self> {
+        let legacy_secret_text = random_text()?;
         Ok(Self {
-            iss: format!("{origin}/auth/v1"),
+            iss,
+            signing,
             key: SigningKey::new()?,
+            legacy_secret: hmac::Key::new(hmac::HMAC_SHA256, legacy_secret_text.as_bytes()),
+            legacy_secret_text,
             database,
             sessions: Mutex::default(),
         })
@@ -110,7 +131,22 @@ impl Issuer {
 
     /// The public key as a JSON Web Key Set, as `/auth/v1/.well-known/jwks.json` serves it.
     pub fn jwks(&self) -> Value {
-        json!({"keys": [self.key.jwk()]})
+        match self.signing {
+            Signing::LegacySecret => json!({"keys": []}),
+            Signing::Es256 | Signing::LegacySecretBesideStandbyKey => json!({"keys": [self.key.jwk()]}),
+        }
+    }
+
+    /// Every key that verifies this project's tokens, secret ones too: what PostgREST has.
+    pub(crate) fn verifying_keys(&self) -> Value {
+        let legacy = json!({
+            "kty": "oct", "alg": "HS256", "k": BASE64_URL_SAFE_NO_PAD.encode(&self.legacy_secret_text),
+        });
+        match self.signing {
+            Signing::Es256 => json!({"keys": [self.key.jwk()]}),
+            Signing::LegacySecret => json!({"keys": [legacy]}),
+            Signing::LegacySecretBesideStandbyKey => json!({"keys": [legacy, self.key.jwk()]}),
+        }
     }
 
     /// The claims of a valid access token, for a test to alter before it has them signed.
@@ -136,12 +172,25 @@ impl Issuer {
 
     /// Signs `claims`, whatever they say, as the project's own token.
     pub fn token(&self, claims: &Value) -> Result<String> {
-        self.sign(&json!({"alg": "ES256", "kid": self.key.id, "typ": "JWT"}), claims)
+        if self.signing == Signing::Es256 {
+            return self.sign(&json!({"alg": "ES256", "kid": self.key.id, "typ": "JWT"}), claims);
+        }
+        let signed = signed_part(&json!({"alg": "HS256", "typ": "JWT"}), claims);
+        let tag = hmac::sign(&self.legacy_secret, signed.as_bytes());
+        Ok(format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(tag)))
     }
 
-    /// The same under any header.
+    pub(crate) fn signing(&self) -> Signing {
+        self.signing
+    }
+
+    /// The same by the key of the key set, whether or not it is in use, and under any header.
     pub(crate) fn sign(&self, header: &Value, claims: &Value) -> Result<String> {
         self.key.sign(header, claims)
+    }
+
+    pub(crate) fn jwk(&self) -> Value {
+        self.key.jwk()
     }
 
     pub(crate) fn key_id(&self) -> &str {
@@ -165,13 +214,23 @@ impl Issuer {
         let (signed, signature) = token.rsplit_once('.')?;
         let (header, claims) = signed.split_once('.')?;
         let header = read(header)?;
-        if header["alg"] != "ES256" || header["kid"] != self.key.id || !header["crit"].is_null() {
+        if !header["crit"].is_null() {
             return None;
         }
         let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).ok()?;
-        UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, self.key.public())
-            .verify(signed.as_bytes(), &signature)
-            .ok()?;
+        let is_ours = match (self.signing, header["alg"].as_str()?) {
+            (Signing::Es256 | Signing::LegacySecretBesideStandbyKey, "ES256") => {
+                let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, self.key.public());
+                header["kid"] == self.key.id && key.verify(signed.as_bytes(), &signature).is_ok()
+            }
+            (Signing::LegacySecret | Signing::LegacySecretBesideStandbyKey, "HS256") => {
+                hmac::verify(&self.legacy_secret, signed.as_bytes(), &signature).is_ok()
+            }
+            _ => false,
+        };
+        if !is_ours {
+            return None;
+        }
         let claims = read(claims)?;
         (claims["exp"].as_i64()? > Utc::now().timestamp()).then_some(claims)
     }

@@ -7,7 +7,7 @@ use ring::hmac;
 use serde_json::{json, Value};
 use uuid::Uuid;
 
-use crate::auth_issuer::{Issuer, SigningKey};
+use crate::auth_issuer::{Issuer, Signing, SigningKey};
 
 /// A token that names a user, and that no function takes.
 #[derive(Clone, Debug)]
@@ -32,13 +32,15 @@ impl Issuer {
         let mut claims = self.claims(user_id, "forged@demo.test");
         claims["app_metadata"]["role"] = json!("trainer");
         let mut tokens = self.odd_claims(&claims)?;
-        tokens.extend(self.odd_headers(&claims)?);
-        let forged = [
+        let mut forged = vec![
             self.strangers_signatures(&claims)?,
             self.confused_algorithms(&claims)?,
-            self.broken_signatures(&claims)?,
             self.broken_shapes(&claims)?,
         ];
+        if self.signing() == Signing::Es256 {
+            tokens.extend(self.odd_headers(&claims)?);
+            forged.push(self.broken_signatures(&claims)?);
+        }
         tokens.extend(forged.concat().into_iter().map(|(what, token)| ForgedToken {
             what,
             token,
@@ -129,7 +131,8 @@ impl Issuer {
         };
         let mut tokens = Vec::new();
         for (name, values) in values {
-            for value in values.as_array().into_iter().flatten() {
+            let odd_ones = values.as_array().into_iter().flatten();
+            for value in odd_ones.filter(|value| **value != claims[name]) {
                 let mut changed = claims.clone();
                 changed[name] = value.clone();
                 tokens.push(odd(format!("{name} is {value}"), &changed, false)?);
@@ -239,8 +242,8 @@ impl Issuer {
         ] {
             tokens.push((format!("alg {alg}"), format!("{}.{signature}", signed(&json!(alg)))));
         }
-        let jwks = self.jwks();
-        let jwk = &jwks["keys"][0];
+        let jwk = self.jwk();
+        let jwks = json!({"keys": [jwk]});
         let secrets: [(&str, Vec<u8>); 9] = [
             ("the public key as PEM", self.public_pem().into_bytes()),
             (

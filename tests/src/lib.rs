@@ -18,7 +18,7 @@ mod stack;
 mod workers;
 pub mod zoom;
 
-pub use auth_issuer::Issuer;
+pub use auth_issuer::{Issuer, Signing};
 pub use forged_tokens::ForgedToken;
 pub use gateway::{Caller, Gateway, LoggedRequest};
 pub use gateway_faults::GatewayFault;

@@ -13,8 +13,8 @@ use crate::processes::Processes;
 
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Starts PostgREST and returns its port once it has read the schema. It believes the tokens whose key is in `jwks`.
-pub(crate) async fn start(processes: &Processes, postgres: &Postgres, jwks: &Value) -> Result<u16> {
+/// Starts PostgREST and returns its port once it has read the schema. It believes the tokens whose key is in `keys`.
+pub(crate) async fn start(processes: &Processes, postgres: &Postgres, keys: Value) -> Result<u16> {
     let port = places::free_port()?;
     let admin_port = places::free_port()?;
     let mut command = Command::new(program()?);
@@ -27,7 +27,7 @@ pub(crate) async fn start(processes: &Processes, postgres: &Postgres, jwks: &Val
         ("PGRST_DB_ANON_ROLE", "anon".to_owned()),
         ("PGRST_DB_MAX_ROWS", "1000".to_owned()),
         ("PGRST_DB_POOL", "20".to_owned()),
-        ("PGRST_JWT_SECRET", jwks.to_string()),
+        ("PGRST_JWT_SECRET", keys.to_string()),
         ("PGRST_SERVER_HOST", "127.0.0.1".to_owned()),
         ("PGRST_SERVER_PORT", port.to_string()),
         ("PGRST_ADMIN_SERVER_PORT", admin_port.to_string()),

@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
-use crate::auth_issuer::Issuer;
+use crate::auth_issuer::{Issuer, Signing};
 use crate::database;
 use crate::gateway::{Caller, Gateway, Parts};
 use crate::leaks::{self, ForItsHost, Secret};
@@ -46,6 +46,11 @@ pub struct StackOptions {
     pub env: BTreeMap<String, String>,
     /// How the functions get the keys that verify access tokens.
     pub jwks: Jwks,
+    /// What signs access tokens.
+    pub signing: Signing,
+    /// The `iss` of access tokens; by default the origin's. A project behind a custom domain keeps its old one, and its
+    /// functions learn it by `SUPABASE_JWT_ISSUER`.
+    pub issuer: Option<String>,
     /// SQL for the platform's bare database, before the migrations.
     pub before_migrations: String,
     /// Whether the migrations and the seed are applied.
@@ -67,6 +72,8 @@ impl Default for StackOptions {
             worker_processes: 1,
             env: BTreeMap::new(),
             jwks: Jwks::Url,
+            signing: Signing::Es256,
+            issuer: None,
             before_migrations: String::new(),
             migrate: true,
             on_shared_domain: false,
@@ -216,7 +223,8 @@ impl Stack {
         let logs = Logs::new(options.output);
         let processes = Processes::new(logs.clone())?;
         let postgres = Arc::new(Postgres::start(&processes, &options.before_migrations, options.migrate).await?);
-        let issuer = Arc::new(Issuer::new(&url, postgres.clone())?);
+        let iss = options.issuer.clone().unwrap_or_else(|| format!("{url}/auth/v1"));
+        let issuer = Arc::new(Issuer::new(iss, options.signing, postgres.clone())?);
         let jwks = issuer.jwks();
         let zoom_app = zoom_app(if options.on_shared_domain { SHARED_DOMAIN } else { &url }, &url)?;
         let functions_env = functions_env(&url, &secret_key, &jwks, &zoom_app, &zoom_authority, &options)?;
@@ -233,7 +241,7 @@ impl Stack {
             egress_address,
             options.functions.as_deref(),
         );
-        let postgrest = postgrest::start(&processes, &postgres, &jwks);
+        let postgrest = postgrest::start(&processes, &postgres, issuer.verifying_keys());
         let (workers, postgrest_port) = tokio::try_join!(workers, postgrest)?;
         let parts = Parts {
             authority,

@@ -8,4 +8,5 @@ mod edge_hosts;
 mod log_lines;
 mod openapi;
 mod outbound_calls;
+mod sign_in;
 mod whole_path;
