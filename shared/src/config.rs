@@ -3,7 +3,7 @@
 //! One [`ConfigError`] lists every name that is missing or malformed, so that an operator mends a deployment in one
 //! round. A function demands only what it uses: [`Need`].
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use chrono::TimeDelta;
 use http::HeaderValue;
@@ -93,7 +93,7 @@ impl SecretKeys {
 #[derive(Debug)]
 pub enum JwksSource {
     /// `SUPABASE_JWKS`: the key set itself.
-    Inline(Jwks),
+    Inline(Arc<Jwks>),
     /// `SUPABASE_JWKS_URL`, by default `SUPABASE_URL/auth/v1/.well-known/jwks.json`.
     Url(String),
 }
@@ -275,7 +275,7 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
         let url = url?;
         let jwks = inline.map_or_else(
             || JwksSource::Url(jwks_url.unwrap_or_else(|| format!("{url}/auth/v1/.well-known/jwks.json"))),
-            JwksSource::Inline,
+            |keys| JwksSource::Inline(Arc::new(keys)),
         );
         Some(Supabase {
             secret_keys: secret_keys?,

@@ -6,6 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::LocalBoxFuture;
 use http::StatusCode;
 use postgrest::Postgrest;
 use serde::de::DeserializeOwned;
@@ -81,28 +82,30 @@ impl Database {
         self.call(function, arguments).await
     }
 
-    async fn call(&self, function: &'static str, arguments: &Value) -> Result<Value, Error> {
-        let start = now();
-        let request = self.client.rpc(function, arguments.to_string()).build();
-        let reply = self.calls.send(request, DEADLINE).await;
-        self.timings.add_db(millis_since(start));
-        let reply = match reply {
-            Ok(reply) => reply,
-            Err(error) => return Err(self.unavailable(function, &error.to_string())),
-        };
-        let answer: Option<Value> = serde_json::from_slice(&reply.body).ok();
-        if (200..300).contains(&reply.status) {
-            return answer.ok_or_else(|| self.unexpected(function));
-        }
-        // Only PostgREST's code is logged: its message can quote arguments.
-        let code = answer
-            .and_then(|body| body.get("code")?.as_str().map(str::to_owned))
-            .unwrap_or_default();
-        if is_passing(reply.status, &code) {
-            return Err(self.unavailable(function, &code));
-        }
-        self.log_failure(function, &code);
-        Err(Error::Internal("the database refused the call"))
+    fn call<'a>(&'a self, function: &'static str, arguments: &'a Value) -> LocalBoxFuture<'a, Result<Value, Error>> {
+        Box::pin(async move {
+            let start = now();
+            let request = self.client.rpc(function, arguments.to_string()).build();
+            let reply = self.calls.send(request, DEADLINE).await;
+            self.timings.add_db(millis_since(start));
+            let reply = match reply {
+                Ok(reply) => reply,
+                Err(error) => return Err(self.unavailable(function, &error.to_string())),
+            };
+            let answer: Option<Value> = serde_json::from_slice(&reply.body).ok();
+            if (200..300).contains(&reply.status) {
+                return answer.ok_or_else(|| self.unexpected(function));
+            }
+            // Only PostgREST's code is logged: its message can quote arguments.
+            let code = answer
+                .and_then(|body| body.get("code")?.as_str().map(str::to_owned))
+                .unwrap_or_default();
+            if is_passing(reply.status, &code) {
+                return Err(self.unavailable(function, &code));
+            }
+            self.log_failure(function, &code);
+            Err(Error::Internal("the database refused the call"))
+        })
     }
 
     fn read<T: DeserializeOwned>(&self, function: &str, answer: Value) -> Result<T, Error> {

@@ -18,6 +18,11 @@ pub use web_sys::Request as HostRequest;
 /// An answer as the host's.
 pub use web_sys::Response as HostResponse;
 
+/// The host refused to build a response. (The `worker` crate's own error brings the texts of all of its parts.)
+#[derive(Debug, thiserror::Error)]
+#[error("the host refused to build a response")]
+pub struct NoResponse;
+
 thread_local! {
     // One function per isolate, so one app; leaked once, since it lives as long as the isolate.
     static APP: OnceCell<&'static App> = const { OnceCell::new() };
@@ -26,13 +31,13 @@ thread_local! {
 /// Runs one request of the host through a function's handler.
 ///
 /// # Errors
-/// Only when the host refuses to build a response at all.
+/// [`NoResponse`].
 pub async fn serve(
     request: HostRequest,
     env: worker::Env,
     endpoint: &Endpoint,
     handler: impl AsyncFnOnce(&RequestContext<'_>) -> Result<Answer, Error>,
-) -> worker::Result<HostResponse> {
+) -> Result<HostResponse, NoResponse> {
     let answer = serve::serve(app(&env, endpoint), endpoint, read(&request), handler).await;
     // A host may close the connection of a client whose body it has not read, while that sends its next request.
     if js::has_unread_body(&request) {
@@ -40,18 +45,19 @@ pub async fn serve(
         let _ = js::discard_body(&request, MAX_BODY_BYTES, MAX_DISCARDED_BYTES).await;
     }
     let (parts, body) = answer.into_parts();
-    Ok(js::respond(parts.status.as_u16(), &lines(&parts.headers), &body)?)
+    js::respond(parts.status.as_u16(), &lines(&parts.headers), &body).map_err(|_| NoResponse)
 }
 
-/// Runs a job that the host's clock has started. Its outcome is in the log line.
+/// Runs a function because the host's clock says so. Its outcome is in the log line.
 pub async fn run_scheduled(
     env: worker::Env,
     endpoint: &Endpoint,
-    job: impl AsyncFnOnce(&RequestContext<'_>) -> Result<Answer, Error>,
+    handler: impl AsyncFnOnce(&RequestContext<'_>) -> Result<Answer, Error>,
 ) {
     let mut request = Request::new(call::body(Bytes::new()));
     *request.method_mut() = endpoint.method.clone();
-    serve::serve(app(&env, endpoint), endpoint, Ok(request), job).await;
+    request.extensions_mut().insert(call::ByClock);
+    serve::serve(app(&env, endpoint), endpoint, Ok(request), handler).await;
 }
 
 /// The isolate's app, its configuration read once.

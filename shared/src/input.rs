@@ -7,7 +7,10 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::error::{Error, FieldErrors};
+use crate::{
+    error::{Error, FieldErrors},
+    time,
+};
 
 /// The fields of a JSON object on their way to being parsed.
 pub struct Fields {
@@ -140,7 +143,7 @@ pub fn uuids(max: usize) -> impl Fn(&Value) -> Result<Vec<Uuid>, String> {
 pub fn instant(value: &Value) -> Result<DateTime<Utc>, String> {
     value
         .as_str()
-        .and_then(|text| DateTime::parse_from_rfc3339(text).ok())
+        .and_then(time::parse)
         .and_then(|instant| DateTime::from_timestamp(instant.timestamp(), 0))
         .ok_or_else(|| "must be a time with an offset, such as 2026-03-01T17:00:00Z".to_owned())
 }

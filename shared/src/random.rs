@@ -22,7 +22,22 @@ pub fn token() -> Result<String, Error> {
     Ok(URL_SAFE_NO_PAD.encode(bytes::<32>()?))
 }
 
-/// A random fraction in `0.0..1.0`, for jitter; 0.5 where there is no randomness, since jitter is no secret.
-pub fn fraction() -> f64 {
-    bytes::<4>().map_or(0.5, |b| f64::from(u32::from_le_bytes(b)) / 4_294_967_296.0)
+/// Half of `millis` to one and a half of it, for jitter; `millis` where there is no randomness, since jitter is no secret.
+pub fn jittered(millis: u64) -> u64 {
+    let random = bytes::<2>().map_or(u16::MAX / 2, u16::from_le_bytes);
+    let share = millis.saturating_mul(u64::from(random)) >> 16;
+    (millis / 2).saturating_add(share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jitter_is_half_to_one_and_a_half() {
+        for millis in [0_u64, 1, 50, 2_000] {
+            let range = millis / 2..=millis.saturating_mul(3) / 2;
+            assert!((0..100).all(|_| range.contains(&jittered(millis))), "{millis}");
+        }
+    }
 }

@@ -1,9 +1,9 @@
 //! A run over more work than one request may do: how far it goes, and a few things at a time.
 
-use std::{future::Future, sync::Arc};
+use std::{cell::RefCell, future::Future, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::{stream, StreamExt};
+use futures_util::{future::LocalBoxFuture, stream, StreamExt};
 
 use crate::{outbound::Calls, time::now};
 
@@ -39,16 +39,21 @@ pub async fn each<T, R, F: Future<Output = R>>(
     bounds: &Bounds,
     work: impl Fn(T) -> F,
 ) -> Vec<Option<R>> {
-    stream::iter(items)
-        .map(|item| async {
-            if bounds.reached() {
-                return None;
-            }
-            Some(work(item).await)
+    let results = RefCell::new(Vec::with_capacity(items.len()));
+    let (results_of, work) = (&results, &work);
+    let one = |item| -> LocalBoxFuture<'_, ()> {
+        Box::pin(async move {
+            let result = if bounds.reached() { None } else { Some(work(item).await) };
+            results_of.borrow_mut().push(result);
         })
-        .buffer_unordered(at_once)
-        .collect()
-        .await
+    };
+    all(items.into_iter().map(one).collect(), at_once).await;
+    results.into_inner()
+}
+
+/// Of one type, so that the wasm has it once.
+fn all(work: Vec<LocalBoxFuture<'_, ()>>, at_once: usize) -> LocalBoxFuture<'_, ()> {
+    Box::pin(stream::iter(work).buffer_unordered(at_once).collect())
 }
 
 #[cfg(test)]

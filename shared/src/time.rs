@@ -43,6 +43,12 @@ pub async fn with_deadline<T>(limit: Duration, future: impl Future<Output = T>) 
     }
 }
 
+/// Reads an instant: RFC 3339 text. The type's own reader also takes forms that nobody uses here.
+pub fn parse(text: &str) -> Option<DateTime<Utc>> {
+    let instant = DateTime::parse_from_rfc3339(text).ok()?;
+    Some(instant.to_utc())
+}
+
 /// Milliseconds from `start` until now, never negative.
 pub fn millis_since(start: DateTime<Utc>) -> u64 {
     u64::try_from(now().signed_duration_since(start).num_milliseconds()).unwrap_or(0)

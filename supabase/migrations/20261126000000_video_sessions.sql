@@ -3952,7 +3952,9 @@ begin
   if revocation.id is null then
     return jsonb_build_object('outcome', 'not_connected', 'left_at_zoom', left_there);
   end if;
-  return jsonb_build_object('outcome', 'revoke', 'left_at_zoom', left_there) || video_sessions_private.revocation_as_json(revocation);
+  return jsonb_build_object(
+    'outcome', 'revoke', 'left_at_zoom', left_there, 'revocation', video_sessions_private.revocation_as_json(revocation)
+  );
 end
 $$;
 

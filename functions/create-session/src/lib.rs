@@ -40,7 +40,7 @@ const SETTLED_IN_SECONDS: u64 = 60;
 const LATEST_REQUEST: TimeDelta = TimeDelta::seconds(60);
 
 #[derive(Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[serde(rename = "outcome", rename_all = "snake_case")]
 enum Begun {
     Create {
         creation_id: Uuid,
@@ -70,7 +70,7 @@ enum Begun {
 }
 
 #[derive(Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[serde(rename = "outcome", rename_all = "snake_case")]
 enum Completed {
     Created { session: Session },
     Closed,
@@ -215,10 +215,10 @@ fn with_invite_url(call: &RequestContext<'_>, mut session: Session) -> Session {
 
 #[cfg(target_arch = "wasm32")]
 mod entry {
-    use shared::edge::{serve, HostRequest, HostResponse};
+    use shared::edge::{serve, HostRequest, HostResponse, NoResponse};
 
     #[worker::event(fetch)]
-    async fn fetch(request: HostRequest, env: worker::Env, _: worker::Context) -> worker::Result<HostResponse> {
+    async fn fetch(request: HostRequest, env: worker::Env, _: worker::Context) -> Result<HostResponse, NoResponse> {
         serve(request, env, &super::ENDPOINT, super::handle).await
     }
 }

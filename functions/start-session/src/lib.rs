@@ -28,7 +28,7 @@ pub static ENDPOINT: Endpoint = Endpoint {
 };
 
 #[derive(Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[serde(rename = "outcome", rename_all = "snake_case")]
 enum Begun {
     Ready(StartUrl),
     Fetch {
@@ -48,7 +48,7 @@ enum Begun {
 }
 
 #[derive(Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[serde(rename = "outcome", rename_all = "snake_case")]
 enum Stored {
     Ready(StartUrl),
     NotFound,
@@ -62,7 +62,7 @@ enum Stored {
 
 /// What is known of a meeting that Zoom does not find.
 #[derive(Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[serde(rename = "outcome", rename_all = "snake_case")]
 enum Gone {
     Gone,
     ZoomOtherAccount,
@@ -161,10 +161,10 @@ async fn fetch(
 
 #[cfg(target_arch = "wasm32")]
 mod entry {
-    use shared::edge::{serve, HostRequest, HostResponse};
+    use shared::edge::{serve, HostRequest, HostResponse, NoResponse};
 
     #[worker::event(fetch)]
-    async fn fetch(request: HostRequest, env: worker::Env, _: worker::Context) -> worker::Result<HostResponse> {
+    async fn fetch(request: HostRequest, env: worker::Env, _: worker::Context) -> Result<HostResponse, NoResponse> {
         serve(request, env, &super::ENDPOINT, super::handle).await
     }
 }

@@ -36,7 +36,7 @@ const LONGEST_DRAIN: TimeDelta = TimeDelta::seconds(10);
 const MAX_CALLS: u32 = 500;
 
 #[derive(Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[serde(rename = "outcome", rename_all = "snake_case")]
 enum Begun {
     NotConnected {
         left_at_zoom: LeftAtZoom,
@@ -44,7 +44,6 @@ enum Begun {
     /// Changes of this host still wait in the outbox; nothing has been ended yet.
     Pending,
     Revoke {
-        #[serde(flatten)]
         revocation: Revocation,
         left_at_zoom: LeftAtZoom,
     },
@@ -100,10 +99,10 @@ async fn begin(call: &RequestContext<'_>, user_id: Uuid, mode: &str) -> Result<B
 
 #[cfg(target_arch = "wasm32")]
 mod entry {
-    use shared::edge::{serve, HostRequest, HostResponse};
+    use shared::edge::{serve, HostRequest, HostResponse, NoResponse};
 
     #[worker::event(fetch)]
-    async fn fetch(request: HostRequest, env: worker::Env, _: worker::Context) -> worker::Result<HostResponse> {
+    async fn fetch(request: HostRequest, env: worker::Env, _: worker::Context) -> Result<HostResponse, NoResponse> {
         serve(request, env, &super::ENDPOINT, super::handle).await
     }
 }

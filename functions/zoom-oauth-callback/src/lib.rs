@@ -49,7 +49,7 @@ const WAIT: Duration = Duration::from_secs(1);
 const ALWAYS_REFRESH: u32 = 100_000;
 
 #[derive(Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[serde(rename = "outcome", rename_all = "snake_case")]
 enum Consumed {
     Claimed { user_id: Uuid, sealed_verifier: String },
     Running,
@@ -59,7 +59,7 @@ enum Consumed {
 }
 
 #[derive(Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[serde(rename = "outcome", rename_all = "snake_case")]
 enum Completed {
     /// The user is connected as this Zoom user already.
     Connected,
@@ -276,10 +276,10 @@ async fn save(
 
 #[cfg(target_arch = "wasm32")]
 mod entry {
-    use shared::edge::{serve, HostRequest, HostResponse};
+    use shared::edge::{serve, HostRequest, HostResponse, NoResponse};
 
     #[worker::event(fetch)]
-    async fn fetch(request: HostRequest, env: worker::Env, _: worker::Context) -> worker::Result<HostResponse> {
+    async fn fetch(request: HostRequest, env: worker::Env, _: worker::Context) -> Result<HostResponse, NoResponse> {
         serve(request, env, &super::ENDPOINT, super::handle).await
     }
 }

@@ -15,7 +15,7 @@ mod watch;
 use std::future::Future;
 
 use chrono::TimeDelta;
-use futures_util::join;
+use futures_util::{future::LocalBoxFuture, join};
 use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Map, Value};
@@ -50,10 +50,10 @@ const LONGEST_OWN_RUN: TimeDelta = TimeDelta::seconds(10);
 /// A user's own run begins nothing more after this many calls.
 const MAX_OWN_CALLS: u32 = 500;
 
-/// Runs for a service, or sends the caller's own changes.
+/// Runs for a service or the clock, or sends the caller's own changes.
 ///
 /// # Errors
-/// Those of every function; for a service the first failure of a part, after all have run.
+/// Those of every function; of a run, the first failure of a part, after all have run.
 pub async fn handle(call: &RequestContext<'_>) -> Result<Answer, Error> {
     match call.service() {
         Ok(_) => run(call).await,
@@ -67,15 +67,6 @@ async fn send_own(call: &RequestContext<'_>, user: User) -> Result<Answer, Error
     let bounds = zoom.bounds(LONGEST_OWN_RUN, MAX_OWN_CALLS);
     let drained = drain(&zoom, Whose::Ones(user.id), &bounds).await?;
     json_answer(&json!({"sent": drained.sent, "waiting": drained.waiting}))
-}
-
-/// Runs by the clock.
-///
-/// # Errors
-/// The first failure of a part, after all have run.
-pub async fn handle_scheduled(call: &RequestContext<'_>) -> Result<Answer, Error> {
-    call.set_caller(json!({"kind": "cron"}));
-    run(call).await
 }
 
 /// The parts that have something to do.
@@ -111,13 +102,16 @@ async fn run(call: &RequestContext<'_>) -> Result<Answer, Error> {
     ])
 }
 
-/// Runs a part that has something to do: its counts, or those of one that did nothing.
-async fn part<T: Default + Serialize>(
+/// Runs a part that has something to do: its counts, or those of one that did nothing. Boxed, so that the parts are of one
+/// type and the wasm waits for them in one way.
+fn part<'a, T: Default + Serialize>(
     is_due: bool,
-    part: impl Future<Output = Result<T, Error>>,
-) -> Result<Value, Error> {
-    let counts = if is_due { part.await? } else { T::default() };
-    Ok(json!(counts))
+    part: impl Future<Output = Result<T, Error>> + 'a,
+) -> LocalBoxFuture<'a, Result<Value, Error>> {
+    Box::pin(async move {
+        let counts = if is_due { part.await? } else { T::default() };
+        Ok(json!(counts))
+    })
 }
 
 /// What parts did, and the first failure among them.
@@ -168,15 +162,15 @@ async fn purge(db: &Database, bounds: &Bounds) -> Result<Purged, Error> {
 
 #[cfg(target_arch = "wasm32")]
 mod entry {
-    use shared::edge::{serve, HostRequest, HostResponse};
+    use shared::edge::{serve, HostRequest, HostResponse, NoResponse};
 
     #[worker::event(fetch)]
-    async fn fetch(request: HostRequest, env: worker::Env, _: worker::Context) -> worker::Result<HostResponse> {
+    async fn fetch(request: HostRequest, env: worker::Env, _: worker::Context) -> Result<HostResponse, NoResponse> {
         serve(request, env, &super::ENDPOINT, super::handle).await
     }
 
     #[worker::event(scheduled)]
     async fn scheduled(_: worker::ScheduledEvent, env: worker::Env, _: worker::ScheduleContext) {
-        shared::edge::run_scheduled(env, &super::ENDPOINT, super::handle_scheduled).await;
+        shared::edge::run_scheduled(env, &super::ENDPOINT, super::handle).await;
     }
 }

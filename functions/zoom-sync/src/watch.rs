@@ -3,7 +3,7 @@
 //! The database says what to ask: about a session around its planned start and end and while it runs over, where events
 //! have not said so already, and twice a day for each host's list of meetings.
 
-use chrono::{DateTime, Utc};
+use chrono::SecondsFormat;
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 use shared::{
@@ -11,7 +11,7 @@ use shared::{
     error::{seconds_until, Error},
     json,
     run::{each, Bounds},
-    time::now,
+    time::{self, now},
     zoom::{
         api::{ApiFailure, ApiRequest, MeetingId, PageToken},
         connection::TokenClaim,
@@ -52,8 +52,7 @@ struct Claimed {
     questions: Vec<Question>,
     lists: Vec<List>,
     /// By the database's clock, before anything is asked.
-    #[serde(deserialize_with = "json::instant")]
-    asked_at: DateTime<Utc>,
+    asked_at: String,
     /// Another claim may find more.
     more: bool,
 }
@@ -74,9 +73,8 @@ struct List {
     token: TokenClaim,
 }
 
-/// What Zoom said to a question, as `edge_watch_save` takes it.
-#[derive(Debug, PartialEq, Serialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+/// What Zoom said to a question.
+#[derive(Debug, PartialEq)]
 enum Said {
     /// The meeting is there.
     Found { meeting: Value },
@@ -88,8 +86,22 @@ enum Said {
     Failed { retry_after_seconds: Option<u64> },
 }
 
+impl Said {
+    /// As `edge_watch_save` takes it.
+    fn into_record(self) -> Value {
+        match self {
+            Self::Found { meeting } => json!({"outcome": "found", "meeting": meeting}),
+            Self::Gone => json!({"outcome": "gone"}),
+            Self::NoMeeting => json!({"outcome": "no_meeting"}),
+            Self::Failed { retry_after_seconds } => {
+                json!({"outcome": "failed", "retry_after_seconds": retry_after_seconds})
+            }
+        }
+    }
+}
+
 #[derive(Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[serde(rename = "outcome", rename_all = "snake_case")]
 enum Saved {
     Found,
     Gone,
@@ -117,7 +129,7 @@ pub async fn watch(call: &RequestContext<'_>, zoom: &Zoom<'_>, bounds: &Bounds) 
                 &json!({"max_questions": MAX_QUESTIONS, "max_lists": MAX_LISTS}),
             )
             .await?;
-        let asked_at = claimed.asked_at;
+        let asked_at = &claimed.asked_at;
         let ask = async |question| ask(call, &zoom.beside(), &question, asked_at).await;
         for saved in each(claimed.questions, AT_ONCE, bounds, ask).await {
             let count = match saved {
@@ -141,12 +153,7 @@ pub async fn watch(call: &RequestContext<'_>, zoom: &Zoom<'_>, bounds: &Bounds) 
     }
 }
 
-async fn ask(
-    call: &RequestContext<'_>,
-    zoom: &Zoom<'_>,
-    question: &Question,
-    asked_at: DateTime<Utc>,
-) -> Result<Saved, Error> {
+async fn ask(call: &RequestContext<'_>, zoom: &Zoom<'_>, question: &Question, asked_at: &str) -> Result<Saved, Error> {
     let request = ApiRequest::get_meeting(&question.meeting_id);
     let said = understand(zoom.api(question.user_id, question.token.clone(), &request).await);
     call.db
@@ -154,7 +161,7 @@ async fn ask(
             "edge_watch_save",
             &json!({
                 "session_id": question.session_id, "zoom_user_id": question.zoom_user_id, "asked_at": asked_at,
-                "answer": said,
+                "answer": said.into_record(),
             }),
         )
         .await
@@ -190,12 +197,12 @@ fn outline(meeting: &Value) -> Value {
         let text = meeting.get(name).and_then(Value::as_str)?.replace('\0', "");
         Some(text).filter(|text| !text.is_empty())
     };
-    let start = text("start_time").and_then(|start| DateTime::parse_from_rfc3339(&start).ok());
+    let start = text("start_time").and_then(|start| time::parse(&start));
     let duration = meeting.get("duration").and_then(Value::as_u64);
     json!({
         "id": meeting.get("id").cloned().and_then(json::read::<MeetingId>),
         "uuid": text("uuid"), "status": text("status"), "topic": text("topic"), "timezone": text("timezone"),
-        "start_time": start.map(|start| start.to_utc()),
+        "start_time": start.map(|start| start.to_rfc3339_opts(SecondsFormat::Secs, true)),
         "duration": duration.filter(|minutes| *minutes <= LONGEST_MEETING_MINUTES),
         "join_url": text("join_url"), "passcode": text("password"),
         "settings": shown(meeting.get("settings").unwrap_or(&Value::Null)),
@@ -214,7 +221,7 @@ async fn look_through(
     call: &RequestContext<'_>,
     zoom: &Zoom<'_>,
     list: &List,
-    asked_at: DateTime<Utc>,
+    asked_at: &str,
 ) -> Result<Followed, Error> {
     let mut meetings = Vec::new();
     let mut page = PageToken::default();

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use chrono::{DateTime, Datelike, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use shared::{json, zoom::api::MeetingId};
+use shared::{json, time, zoom::api::MeetingId};
 
 /// Zoom says the year 1 of meetings without a fixed time.
 const SENSIBLE_YEARS: RangeInclusive<i32> = 2000..=2100;
@@ -41,6 +41,7 @@ struct Deauthorization {
     client_id: String,
     user_id: String,
     account_id: String,
+    #[serde(deserialize_with = "json::instant")]
     deauthorization_time: DateTime<Utc>,
 }
 
@@ -149,7 +150,7 @@ impl Envelope {
 
 fn meeting(payload: &Value) -> Option<Change> {
     let object = payload.get("object")?;
-    let time = |name| object.get(name)?.as_str()?.parse().ok().filter(is_sensible);
+    let time = |name| time::parse(object.get(name)?.as_str()?).filter(is_sensible);
     let minutes = || u32::try_from(object.get("duration")?.as_u64()?).ok();
     Some(Change::Meeting {
         meeting_id: MeetingId::parse(&match object.get("id")? {

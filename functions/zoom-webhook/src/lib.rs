@@ -43,7 +43,7 @@ pub async fn handle(call: &RequestContext<'_>) -> Result<Answer, Error> {
         now(),
     )?;
     call.set_caller(json!({"kind": "zoom"}));
-    let envelope: Envelope = shared::json::parse_object(&body).ok_or(Error::InvalidJson)?;
+    let envelope: Envelope = shared::json::parse(&body).ok_or(Error::InvalidJson)?;
     let (name, happened_at) = (envelope.event.clone(), envelope.happened_at(now()));
     match envelope.into_event(&config.client_id).ok_or(Error::InvalidJson)? {
         Event::UrlValidation { plain_token } => {
@@ -84,10 +84,10 @@ async fn receive(
 
 #[cfg(target_arch = "wasm32")]
 mod entry {
-    use shared::edge::{serve, HostRequest, HostResponse};
+    use shared::edge::{serve, HostRequest, HostResponse, NoResponse};
 
     #[worker::event(fetch)]
-    async fn fetch(request: HostRequest, env: worker::Env, _: worker::Context) -> worker::Result<HostResponse> {
+    async fn fetch(request: HostRequest, env: worker::Env, _: worker::Context) -> Result<HostResponse, NoResponse> {
         serve(request, env, &super::ENDPOINT, super::handle).await
     }
 }

@@ -149,7 +149,7 @@ impl UserVerifier {
     /// minute.
     async fn keys(&self, token: &Token<'_>, config: &Config, client: &reqwest::Client) -> Result<Arc<Jwks>, Error> {
         let url = match &config.supabase.jwks {
-            JwksSource::Inline(keys) => return Ok(Arc::new(keys.clone())),
+            JwksSource::Inline(keys) => return Ok(Arc::clone(keys)),
             JwksSource::Url(url) => url,
         };
         let now = time::now();
@@ -260,14 +260,14 @@ impl<'a> Token<'a> {
         }
         let (signed, signature) = text.rsplit_once('.').ok_or(Error::Unauthorized)?;
         let (header, claims) = signed.split_once('.').ok_or(Error::Unauthorized)?;
-        let unverified_header: Header = json::parse_object(&part(header)?).ok_or(Error::Unauthorized)?;
+        let unverified_header: Header = json::parse(&part(header)?).ok_or(Error::Unauthorized)?;
         if unverified_header.crit.is_some() {
             return Err(Error::Unauthorized);
         }
         Ok(Self {
             text,
             unverified_header,
-            unverified_claims: json::parse_object(&part(claims)?).ok_or(Error::Unauthorized)?,
+            unverified_claims: json::parse(&part(claims)?).ok_or(Error::Unauthorized)?,
             signed,
             signature: part(signature)?,
         })

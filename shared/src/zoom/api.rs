@@ -264,9 +264,13 @@ impl MeetingDetails<'_> {
                 self.description.map(|description| json!(agenda(marker, description))),
             ),
         ];
-        let told = details.into_iter();
-        told.filter_map(|(name, value)| Some((name.to_owned(), value?)))
-            .collect()
+        let mut body = Map::new();
+        for (name, value) in details {
+            if let Some(value) = value {
+                body.insert(name.to_owned(), value);
+            }
+        }
+        body
     }
 }
 

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
 use serde::Deserialize;
 use serde_json::json;
 use uuid::Uuid;
@@ -58,7 +59,7 @@ pub fn refresh_token_context(user_id: Uuid) -> SealContext {
 
 /// What the database says to a caller that needs an access token. Tokens in it are sealed.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(tag = "state", rename_all = "snake_case")]
+#[serde(rename = "state", rename_all = "snake_case")]
 pub enum TokenClaim {
     /// Use this one.
     Fresh {
@@ -125,7 +126,7 @@ pub struct Connection {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[serde(rename = "outcome", rename_all = "snake_case")]
 enum Committed {
     Saved {
         token_version: i64,
@@ -137,7 +138,7 @@ enum Committed {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
+#[serde(rename = "outcome", rename_all = "snake_case")]
 enum Judged {
     Recorded,
     Superseded,
@@ -149,44 +150,46 @@ impl Zoom<'_> {
     /// # Errors
     /// [`Error::ZoomNotConnected`], [`Error::ZoomExpired`], [`Error::MissingScope`]; [`Error::ZoomUnavailable`] while
     /// Zoom's token endpoint fails; [`Error::ServiceUnavailable`] when the database does.
-    pub async fn access_token(&self, user_id: Uuid, mut claim: TokenClaim) -> Result<AccessToken, Error> {
-        let mut waited = Duration::ZERO;
-        loop {
-            claim = match claim {
-                TokenClaim::Fresh {
-                    access_token,
-                    token_version,
-                } => {
-                    let secret = self
-                        .app
-                        .sealing_keys
-                        .open(access_token_context(user_id), &access_token)?;
-                    return Ok(AccessToken {
-                        secret,
-                        version: token_version,
-                    });
-                }
-                TokenClaim::Refresh {
-                    refresh_token,
-                    token_version,
-                } => match self.refresh_under_lease(user_id, &refresh_token, token_version).await? {
-                    Some(token) => return Ok(token),
-                    None => self.claim(user_id, None).await?,
-                },
-                TokenClaim::Busy { retry_after_ms } => {
-                    let wait = Duration::from_millis(retry_after_ms.clamp(50, 2_000)).mul_f64(0.5 + random::fraction());
-                    waited = waited.saturating_add(wait);
-                    if waited > LONGEST_WAIT {
-                        return Err(Error::ZoomUnavailable(BUSY_SECONDS));
+    pub fn access_token(&self, user_id: Uuid, mut claim: TokenClaim) -> LocalBoxFuture<'_, Result<AccessToken, Error>> {
+        Box::pin(async move {
+            let mut waited = Duration::ZERO;
+            loop {
+                claim = match claim {
+                    TokenClaim::Fresh {
+                        access_token,
+                        token_version,
+                    } => {
+                        let secret = self
+                            .app
+                            .sealing_keys
+                            .open(access_token_context(user_id), &access_token)?;
+                        return Ok(AccessToken {
+                            secret,
+                            version: token_version,
+                        });
                     }
-                    time::sleep(wait).await;
-                    self.claim(user_id, None).await?
-                }
-                TokenClaim::CoolingDown { .. } | TokenClaim::Expired { .. } | TokenClaim::NotConnected => {
-                    return Err(claim.refusal());
-                }
-            };
-        }
+                    TokenClaim::Refresh {
+                        refresh_token,
+                        token_version,
+                    } => match self.refresh_under_lease(user_id, &refresh_token, token_version).await? {
+                        Some(token) => return Ok(token),
+                        None => self.claim(user_id, None).await?,
+                    },
+                    TokenClaim::Busy { retry_after_ms } => {
+                        let wait = Duration::from_millis(random::jittered(retry_after_ms.clamp(50, 2_000)));
+                        waited = waited.saturating_add(wait);
+                        if waited > LONGEST_WAIT {
+                            return Err(Error::ZoomUnavailable(BUSY_SECONDS));
+                        }
+                        time::sleep(wait).await;
+                        self.claim(user_id, None).await?
+                    }
+                    TokenClaim::CoolingDown { .. } | TokenClaim::Expired { .. } | TokenClaim::NotConnected => {
+                        return Err(claim.refusal());
+                    }
+                };
+            }
+        })
     }
 
     /// Reads a connection, claiming a token with at least `min_seconds` left. Tokens of version `refused` are those
@@ -215,33 +218,40 @@ impl Zoom<'_> {
     ///
     /// # Errors
     /// [`ApiFailure`]; one that says that the connection itself is at fault has been recorded already.
-    pub async fn api(&self, user_id: Uuid, claim: TokenClaim, request: &ApiRequest) -> Result<Bytes, ApiFailure> {
-        let mut token = self.access_token(user_id, claim).await.map_err(ApiFailure::NoToken)?;
-        let mut answer = self.send_api(user_id, &token, request).await;
-        if answer == Err(ApiFailure::TokenRefused) {
-            let claim = self
-                .claim(user_id, Some(token.version))
+    pub fn api<'a>(
+        &'a self,
+        user_id: Uuid,
+        claim: TokenClaim,
+        request: &'a ApiRequest,
+    ) -> LocalBoxFuture<'a, Result<Bytes, ApiFailure>> {
+        Box::pin(async move {
+            let mut token = self.access_token(user_id, claim).await.map_err(ApiFailure::NoToken)?;
+            let mut answer = self.send_api(user_id, &token, request).await;
+            if answer == Err(ApiFailure::TokenRefused) {
+                let claim = self
+                    .claim(user_id, Some(token.version))
+                    .await
+                    .map_err(ApiFailure::NoToken)?;
+                token = self.access_token(user_id, claim).await.map_err(ApiFailure::NoToken)?;
+                answer = self.send_api(user_id, &token, request).await;
+            }
+            let ended = match &answer {
+                Err(ApiFailure::MissingScope) => ExpiredReason::MissingScope,
+                Err(ApiFailure::UserGone) => ExpiredReason::OwnerGone,
+                _ => return answer,
+            };
+            let _: Judged = self
+                .db
+                .rpc(
+                    "edge_connection_expire",
+                    &json!({
+                        "user_id": user_id, "token_version": token.version, "reason": ended,
+                    }),
+                )
                 .await
                 .map_err(ApiFailure::NoToken)?;
-            token = self.access_token(user_id, claim).await.map_err(ApiFailure::NoToken)?;
-            answer = self.send_api(user_id, &token, request).await;
-        }
-        let ended = match &answer {
-            Err(ApiFailure::MissingScope) => ExpiredReason::MissingScope,
-            Err(ApiFailure::UserGone) => ExpiredReason::OwnerGone,
-            _ => return answer,
-        };
-        let _: Judged = self
-            .db
-            .rpc(
-                "edge_connection_expire",
-                &json!({
-                    "user_id": user_id, "token_version": token.version, "reason": ended,
-                }),
-            )
-            .await
-            .map_err(ApiFailure::NoToken)?;
-        answer
+            answer
+        })
     }
 
     async fn send_api(&self, user_id: Uuid, token: &AccessToken, request: &ApiRequest) -> Result<Bytes, ApiFailure> {

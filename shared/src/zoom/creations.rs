@@ -152,7 +152,7 @@ async fn adopt(zoom: &Zoom<'_>, creation: &Creation, meeting_id: &MeetingId) -> 
     };
     let meeting = read_meeting(&body)?;
     #[derive(Deserialize)]
-    #[serde(tag = "outcome", rename_all = "snake_case")]
+    #[serde(rename = "outcome", rename_all = "snake_case")]
     enum Completed {
         Created {},
         Closed,
@@ -183,7 +183,7 @@ async fn delete(zoom: &Zoom<'_>, creation: &Creation, meeting_id: &MeetingId) ->
 /// Closes the creation, unless its meeting may still be on its way.
 async fn fail(zoom: &Zoom<'_>, creation: &Creation, code: &str) -> Result<Outcome, Error> {
     #[derive(Deserialize)]
-    #[serde(tag = "outcome", rename_all = "snake_case")]
+    #[serde(rename = "outcome", rename_all = "snake_case")]
     enum Failed {
         Closed,
         Open,

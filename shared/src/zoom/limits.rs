@@ -6,6 +6,8 @@
 use chrono::{DateTime, Days, NaiveTime, TimeDelta, Utc};
 use http::{header, HeaderMap};
 
+use crate::time;
+
 /// The wait where Zoom says nothing about it.
 const DEFAULT_WAIT: TimeDelta = TimeDelta::seconds(2);
 /// No wait is longer: whoever says so is wrong.
@@ -68,9 +70,8 @@ fn after(now: DateTime<Utc>, wait: TimeDelta) -> DateTime<Utc> {
 }
 
 fn parse_retry_after(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let instant = DateTime::parse_from_rfc3339(text).map(|instant| instant.to_utc());
     let seconds = || Some(after(now, TimeDelta::try_seconds(text.parse().ok()?)?));
-    instant.ok().or_else(seconds)
+    time::parse(text).or_else(seconds)
 }
 
 fn next_midnight(now: DateTime<Utc>) -> DateTime<Utc> {

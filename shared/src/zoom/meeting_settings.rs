@@ -1,7 +1,5 @@
 //! How a meeting behaves: what Zoom is asked for. An account may lock a setting and overrule it, so Zoom's answer counts.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -16,25 +14,26 @@ const NAMES: [&str; 5] = [
 
 /// Settings that are on or off. A meeting's others are as the host has them in Zoom.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct MeetingSettings(BTreeMap<&'static str, bool>);
+pub struct MeetingSettings(Map<String, Value>);
 
 impl Default for MeetingSettings {
     /// Nobody gets in unseen, before the host, or unmuted.
     fn default() -> Self {
-        Self(
-            [
-                ("waiting_room", true),
-                ("join_before_host", false),
-                ("mute_upon_entry", true),
-            ]
-            .into(),
-        )
+        let mut settings = Map::new();
+        for (name, on) in [
+            ("waiting_room", true),
+            ("join_before_host", false),
+            ("mute_upon_entry", true),
+        ] {
+            settings.insert(name.to_owned(), on.into());
+        }
+        Self(settings)
     }
 }
 
-/// Settings that are chosen: on, off, or (`None`) as the host has it in Zoom.
+/// Settings that are chosen: on, off, or (null) as the host has it in Zoom.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Choices(BTreeMap<&'static str, Option<bool>>);
+pub struct Choices(Map<String, Value>);
 
 impl Choices {
     /// Reads `{"waiting_room": true, "host_video": "host", …}`.
@@ -57,9 +56,8 @@ impl Choices {
     }
 
     fn add(&mut self, name: &str, value: Option<bool>) -> Option<()> {
-        let name = NAMES.into_iter().find(|known| *known == name)?;
-        self.0.insert(name, value);
-        Some(())
+        let known = NAMES.contains(&name);
+        known.then(|| drop(self.0.insert(name.to_owned(), value.into())))
     }
 }
 
@@ -71,7 +69,7 @@ impl MeetingSettings {
     /// What is wrong with the text.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         if text == "host" {
-            return Ok(Self(BTreeMap::new()));
+            return Ok(Self(Map::new()));
         }
         let mut chosen = Choices::default();
         for setting in text.split(',') {
@@ -96,8 +94,8 @@ impl MeetingSettings {
         let mut settings = self.0.clone();
         for (name, value) in &chosen.0 {
             match value {
-                Some(on) => settings.insert(name, *on),
-                None => settings.remove(name),
+                Value::Null => settings.remove(name),
+                on => settings.insert(name.clone(), on.clone()),
             };
         }
         Self(settings)
@@ -105,11 +103,7 @@ impl MeetingSettings {
 
     /// For a request to Zoom. Nobody has to register.
     pub fn to_zoom(&self) -> Value {
-        let mut settings: Map<_, _> = self
-            .0
-            .iter()
-            .map(|(name, on)| ((*name).to_owned(), (*on).into()))
-            .collect();
+        let mut settings = self.0.clone();
         settings.insert("approval_type".to_owned(), 2.into());
         settings.into()
     }
@@ -117,11 +111,13 @@ impl MeetingSettings {
 
 /// What of a meeting's settings in an answer of Zoom's is kept and shown.
 pub fn shown(settings: &Value) -> Value {
-    let known = NAMES.into_iter().filter_map(|name| {
-        let on = settings.get(name)?.as_bool()?;
-        Some((name.to_owned(), on.into()))
-    });
-    Value::Object(known.collect())
+    let mut shown = Map::new();
+    for name in NAMES {
+        if let Some(on) = settings.get(name).and_then(Value::as_bool) {
+            shown.insert(name.to_owned(), on.into());
+        }
+    }
+    shown.into()
 }
 
 #[cfg(test)]

@@ -3,15 +3,12 @@
 //! Triggers write it, one row per session at most; [`drain`] sends what is due. PATCH and DELETE are repeatable, so
 //! whatever is unclear is tried again, with the back-off that the database decides on.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use chrono::{DateTime, Utc};
 use futures_util::{future::LocalBoxFuture, stream::FuturesUnordered, StreamExt};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{json, Value};
 use uuid::Uuid;
 
 use super::{
@@ -21,6 +18,7 @@ use super::{
 };
 use crate::{
     error::{seconds_until, Error},
+    json,
     run::Bounds,
     time::{self, millis_since, now},
 };
@@ -123,6 +121,7 @@ enum Kind {
 struct Desired {
     title: Option<String>,
     description: Option<String>,
+    #[serde(default, deserialize_with = "json::optional_instant")]
     scheduled_start: Option<DateTime<Utc>>,
     timezone: Option<String>,
     duration_minutes: Option<u64>,
@@ -135,15 +134,30 @@ struct Queued {
 }
 
 /// What came of a change.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 struct Settlement {
     task_id: i64,
-    #[serde(flatten)]
     result: Sent,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "result", rename_all = "snake_case")]
+impl Settlement {
+    /// As `edge_outbox_settle` takes it.
+    fn to_record(&self) -> Value {
+        let (result, code, retry_after_seconds) = match &self.result {
+            Sent::Done { code } => ("done", *code, None),
+            Sent::Gone { code } => ("gone", Some(*code), None),
+            Sent::Wait {
+                code,
+                retry_after_seconds,
+            } => ("wait", Some(*code), *retry_after_seconds),
+            Sent::Failed { code } => ("failed", Some(*code), None),
+            Sent::Unsent => ("unsent", None, None),
+        };
+        json!({"task_id": self.task_id, "result": result, "code": code, "retry_after_seconds": retry_after_seconds})
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Sent {
     /// Zoom holds it. `code`: the meeting that was to be deleted does not exist any more.
     Done { code: Option<Obstacle> },
@@ -199,7 +213,7 @@ pub async fn drain(zoom: &Zoom<'_>, whose: Whose, bounds: &Bounds) -> Result<Dra
         queue: VecDeque::new(),
         results: Vec::new(),
         locked: Vec::new(),
-        enough_today: HashMap::new(),
+        enough_today: Vec::new(),
         sending: 0,
         asking_database: false,
         pausing: false,
@@ -238,7 +252,7 @@ struct Run<'z> {
     /// Results whose sessions were locked, to be saved one by one.
     locked: Vec<Settlement>,
     /// Users of whom Zoom takes no more changes today, and what it said. What is claimed of theirs is not sent.
-    enough_today: HashMap<Uuid, Sent>,
+    enough_today: Vec<(Uuid, Sent)>,
     sending: usize,
     asking_database: bool,
     pausing: bool,
@@ -260,7 +274,8 @@ impl<'z> Run<'z> {
                 self.results.push(task.settled(Sent::Unsent));
                 continue;
             }
-            if let (Kind::Update, Some(result)) = (task.kind, self.enough_today.get(&task.user_id)) {
+            let enough = self.enough_today.iter().find(|(user_id, _)| *user_id == task.user_id);
+            if let (Kind::Update, Some((_, result))) = (task.kind, enough) {
                 let settlement = task.settled(result.clone());
                 self.keep(settlement);
                 continue;
@@ -303,7 +318,7 @@ impl<'z> Run<'z> {
                     ..
                 } = settlement.result
                 {
-                    self.enough_today.insert(user_id, settlement.result.clone());
+                    self.enough_today.push((user_id, settlement.result.clone()));
                 }
                 self.keep(settlement);
             }
@@ -380,7 +395,8 @@ async fn claim(zoom: &Zoom<'_>, whose: Whose, max_rows: usize) -> Result<Claimed
 }
 
 async fn save(zoom: &Zoom<'_>, results: Vec<Settlement>) -> Event {
-    let arguments = json!({"holder": zoom.holder(), "results": results});
+    let records: Vec<_> = results.iter().map(Settlement::to_record).collect();
+    let arguments = json!({"holder": zoom.holder(), "results": records});
     let saved = zoom.db.rpc("edge_outbox_settle", &arguments).await;
     Event::Saved(results, saved)
 }
