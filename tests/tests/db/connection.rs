@@ -1044,7 +1044,7 @@ mod refresh {
             let begin = json!({"user_id": world.host.id, "mode": "always"});
             let begun = world.service.step("edge_disconnect_begin", begin).await?;
             assert_eq!(
-                (&begun["outcome"], &begun["refresh_token"]),
+                (&begun["outcome"], &begun["revocation"]["refresh_token"]),
                 (&json!("revoke"), &json!(new[1]))
             );
             Ok(())
