@@ -1,6 +1,6 @@
 /**
- * `video-sessions add`: puts the release into an app's folder. What it put there and nobody changed since is upgraded; what is
- * the app's own is never overwritten.
+ * `video-sessions add`: puts the release into an app's folder. What it put there and nobody changed since is upgraded;
+ * what is the app's own is never overwritten.
  */
 import { createHash } from "node:crypto";
 import fs from "node:fs";

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /**
- * `video-sessions`: adds Video Sessions to an app's `supabase/` folder, makes keys, asks a deployed installation how it is.
+ * `video-sessions`: adds Video Sessions to an app's `supabase/` folder, makes keys, asks a deployed installation how it
+ * is.
  */
 import { randomBytes } from "node:crypto";
 import { parseArgs } from "node:util";

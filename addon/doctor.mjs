@@ -1,6 +1,6 @@
 /**
- * `video-sessions doctor`: asks a deployed installation how it is, and says line by line what is fine, what is wrong, and what
- * to do. Prints no key and no token.
+ * `video-sessions doctor`: asks a deployed installation how it is, and says line by line what is fine, what is wrong,
+ * and what to do. Prints no key and no token.
  */
 import { createHmac, randomBytes } from "node:crypto";
 import fs from "node:fs";

@@ -13,7 +13,8 @@ const CRASHED = {
  *
  * @param {string} name of the function, for the log
  * @param {WebAssembly.Module} module
- * @param {(WebAssembly: object, console: object) => object} makeGlue gives wasm-bindgen's JavaScript with variables of its own
+ * @param {(WebAssembly: object, console: object) => object} makeGlue gives wasm-bindgen's JavaScript with variables of
+ * its own
  */
 export function makeFunction(name, module, makeGlue) {
   let current;
@@ -67,8 +68,8 @@ class Instance {
   }
 
   /**
-   * Starts work. `finished` never rejects and comes when the work has come to its own end; `outcome` rejects as soon as the
-   * instance crashes, since a crash can leave work waiting for ever.
+   * Starts work. `finished` never rejects and comes when the work has come to its own end; `outcome` rejects as soon as
+   * the instance crashes, since a crash can leave work waiting for ever.
    */
   run(start) {
     let fail;
@@ -94,8 +95,9 @@ class Instance {
   }
 
   /**
-   * `WebAssembly` as the glue sees it: whatever throws out of an export, also in a callback, is a crash. It goes on to whoever
-   * called; but what the host called, such as a promise's callback, has nobody, and Deno ends the process over that.
+   * `WebAssembly` as the glue sees it: whatever throws out of an export, also in a callback, is a crash. It goes on to
+   * whoever called; but what the host called, such as a promise's callback, has nobody, and Deno ends the process over
+   * that.
    */
   #guardedWebAssembly() {
     const guard = (call) => {

@@ -1,7 +1,7 @@
 /**
- * Serves all functions in one Deno on this machine: `node edge/local-deno.mjs CONFIG.json`, with the same file, the same
- * addresses and the same first line as edge/local-workers.mjs. What runs are Supabase's entry points, supabase/functions; the
- * build for them is `cargo xtask build --for supabase`. Ends when it is killed, Deno and all.
+ * Serves all functions in one Deno on this machine: `node edge/local-deno.mjs CONFIG.json`, with the same file, the
+ * same addresses and the same first line as edge/local-workers.mjs. What runs are Supabase's entry points,
+ * supabase/functions; the build for them is `cargo xtask build --for supabase`. Ends when it is killed, Deno and all.
  */
 import { spawn } from "node:child_process";
 import fs from "node:fs";

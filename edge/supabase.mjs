@@ -1,6 +1,7 @@
 /**
- * A function as Supabase's Edge Runtime and Deno serve it. The build puts the function's name, glue and WebAssembly in: a file
- * beside the JavaScript would not arrive, since `static_files` are left out where functions are deployed without Docker.
+ * A function as Supabase's Edge Runtime and Deno serve it. The build puts the function's name, glue and WebAssembly in:
+ * a file beside the JavaScript would not arrive, since `static_files` are left out where functions are deployed without
+ * Docker.
  */
 import { makeGlue } from "function-glue";
 import bytes from "function-wasm";
@@ -21,12 +22,12 @@ const env = Deno.env.toObject();
 Deno.serve((request) => handler.fetch(request, env, context));
 
 /**
- * `fetch` that sends a body once at most. Deno's own sends a request again if a connection that it had kept breaks before the
- * answer comes, also one that was acted on: a meeting would be made twice, a refresh token used twice. It cannot send again
- * what streams. Without a body there are only requests that may be repeated: reading, and deleting.
+ * `fetch` that sends a body once at most. Deno's own sends a request again if a connection that it had kept breaks
+ * before the answer comes, also one that was acted on: a meeting would be made twice, a refresh token used twice. It
+ * cannot send again what streams. Without a body there are only requests that may be repeated: reading, and deleting.
  *
- * What streams goes out without a `content-length`. A client without kept connections would send once too, and pay for each
- * call with a handshake.
+ * What streams goes out without a `content-length`. A client without kept connections would send once too, and pay for
+ * each call with a handshake.
  */
 function fetchOnce(url, init) {
   if (!init.body) return fetch(url, init);

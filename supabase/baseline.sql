@@ -1,8 +1,8 @@
--- Video Sessions: the whole database in one statement, which does all or nothing. `cargo xtask sql baseline` makes it from
--- supabase/baseline.sql and supabase/schemas/.
+-- Video Sessions: the whole database in one statement, which does all or nothing. `cargo xtask sql baseline` makes it
+-- from supabase/baseline.sql and supabase/schemas/.
 --
--- The Supabase CLI runs it (`supabase db push`), so does the SQL editor of the dashboard, and so does `psql -f`. Another run
--- changes nothing.
+-- The Supabase CLI runs it (`supabase db push`), so does the SQL editor of the dashboard, and so does `psql -f`.
+-- Another run changes nothing.
 
 do $video_sessions$
 declare
@@ -217,8 +217,8 @@ begin
 {{schemas}}
   $schemas$;
 
-  -- Sessions to come are taken over from a hand-written integration under the same ids. Nobody knows which Zoom user made
-  -- their meetings: that stays open until Zoom has answered for one.
+  -- Sessions to come are taken over from a hand-written integration under the same ids. Nobody knows which Zoom user
+  -- made their meetings: that stays open until Zoom has answered for one.
   if to_regclass('public.video_sessions_legacy') = any (by_hand) then
     for found in
       select old.id, old.host_id, old.scheduled_start, to_jsonb(old) as detail,
@@ -332,8 +332,8 @@ begin
 end
 $video_sessions$;
 
--- The dashboard's editor hides notices, and shows what the last statement gives. The CLI shows neither: what was said is in
--- video_sessions_private.installation.
+-- The dashboard's editor hides notices, and shows what the last statement gives. The CLI shows neither: what was said
+-- is in video_sessions_private.installation.
 select unnest(string_to_array(
   coalesce(
     nullif(current_setting('video_sessions.outcome', true), ''),

@@ -1,6 +1,6 @@
 /**
- * What the address of this page brought along: an invitation, or the way back from Zoom. It is taken out of the address, and
- * kept until it is dealt with, so that a sign-in or a reload in between loses nothing.
+ * What the address of this page brought along: an invitation, or the way back from Zoom. It is taken out of the
+ * address, and kept until it is dealt with, so that a sign-in or a reload in between loses nothing.
  */
 import { readLink } from "../../clients/typescript/index.js";
 

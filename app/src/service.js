@@ -1,6 +1,6 @@
 /**
- * What this client asks of the back end: Video Sessions by its package, and what is an app's own, the sign-in and the people
- * whom somebody knows.
+ * What this client asks of the back end: Video Sessions by its package, and what is an app's own, the sign-in and the
+ * people whom somebody knows.
  */
 import { createClient } from "@supabase/supabase-js";
 import { Problem, videoSessions } from "../../clients/typescript/index.js";

@@ -1,6 +1,6 @@
 /**
- * What the twin's functions share: the same design as in `shared/`, as it is written today in TypeScript on supabase-js, jose and
- * WebCrypto. Measured beside ours by `cargo xtask bench`; nothing here is deployed.
+ * What the twin's functions share: the same design as in `shared/`, as it is written today in TypeScript on
+ * supabase-js, jose and WebCrypto. Measured beside ours by `cargo xtask bench`; nothing here is deployed.
  */
 import { createClient, type SupabaseClient } from "@supabase/supabase-js";
 import { createRemoteJWKSet, errors, jwtVerify } from "jose";

@@ -162,8 +162,8 @@ function parsed(text) {
 }
 
 /**
- * Whether a refusal of the database is worded for people. Those that Video Sessions raises are: they have a code in words, a
- * status of their own, or tell of a rule. What PostgREST and Postgres say by themselves is for developers.
+ * Whether a refusal of the database is worded for people. Those that Video Sessions raises are: they have a code in
+ * words, a status of their own, or tell of a rule. What PostgREST and Postgres say by themselves is for developers.
  * @param {{ code?: string, message: string }} error
  */
 function isForPeople({ code, message }) {

@@ -49,9 +49,9 @@ export function videoSessions(supabase: import("@supabase/supabase-js").Supabase
      */
     session(sessionId: string): Promise<Session>;
     /**
-     * Creates a session. The key makes it safe to repeat: it is repeated here while the outcome is unknown, and by the app with
-     * the same key after a restart. A `Problem` with `code` `creation_running` or `zoom_outcome_unknown` means that the session
-     * may still appear.
+     * Creates a session. The key makes it safe to repeat: it is repeated here while the outcome is unknown, and by the
+     * app with the same key after a restart. A `Problem` with `code` `creation_running` or `zoom_outcome_unknown` means
+     * that the session may still appear.
      * @param {NewSession} session
      * @param {{ idempotencyKey?: string }} [options]
      */
@@ -122,8 +122,8 @@ export function videoSessions(supabase: import("@supabase/supabase-js").Supabase
         limit?: number;
     }): Promise<SessionEvent[]>;
     /**
-     * Calls back when something happened: read again what is shown. By Supabase Realtime where the project has it, else by
-     * asking every few seconds while the page is looked at. Gives what ends it.
+     * Calls back when something happened: read again what is shown. By Supabase Realtime where the project has it, else
+     * by asking every few seconds while the page is looked at. Gives what ends it.
      * @param {(event: SessionEvent) => void} onEvent
      * @param {import("./types.js").WatchOptions} [how]
      * @returns {() => void}

@@ -1,9 +1,9 @@
 /**
  * Video Sessions for apps: one function for each call.
  *
- * `videoSessions(supabase, { functionsUrl })` takes the app's own supabase-js client, with whatever sign-in it has. Each
- * failure is a {@link Problem}, whose `sentence` may be shown to people. Calls wait and repeat themselves where the contract
- * says how: 409 and 503 with `Retry-After`, a lost answer, an expired sign-in once.
+ * `videoSessions(supabase, { functionsUrl })` takes the app's own supabase-js client, with whatever sign-in it has.
+ * Each failure is a {@link Problem}, whose `sentence` may be shown to people. Calls wait and repeat themselves where
+ * the contract says how: 409 and 503 with `Retry-After`, a lost answer, an expired sign-in once.
  */
 import { calls } from "./calls.js";
 import { watchEvents } from "./watch.js";
@@ -125,9 +125,9 @@ export function videoSessions(supabase, options) {
     },
 
     /**
-     * Creates a session. The key makes it safe to repeat: it is repeated here while the outcome is unknown, and by the app with
-     * the same key after a restart. A `Problem` with `code` `creation_running` or `zoom_outcome_unknown` means that the session
-     * may still appear.
+     * Creates a session. The key makes it safe to repeat: it is repeated here while the outcome is unknown, and by the
+     * app with the same key after a restart. A `Problem` with `code` `creation_running` or `zoom_outcome_unknown` means
+     * that the session may still appear.
      * @param {NewSession} session
      * @param {{ idempotencyKey?: string }} [options]
      */
@@ -227,8 +227,8 @@ export function videoSessions(supabase, options) {
     },
 
     /**
-     * Calls back when something happened: read again what is shown. By Supabase Realtime where the project has it, else by
-     * asking every few seconds while the page is looked at. Gives what ends it.
+     * Calls back when something happened: read again what is shown. By Supabase Realtime where the project has it, else
+     * by asking every few seconds while the page is looked at. Gives what ends it.
      * @param {(event: SessionEvent) => void} onEvent
      * @param {import("./types.js").WatchOptions} [how]
      * @returns {() => void}

@@ -7,7 +7,8 @@
  */
 export function readLink(url: string): import("./types.js").Link | null;
 /**
- * The link that invites: the address that takes invitations, with the code behind `#`, which no server and no `Referer` sees.
+ * The link that invites: the address that takes invitations, with the code behind `#`, which no server and no `Referer`
+ * sees.
  * @param {string} inviteUri such as `https://app.example/join` or `myapp://video/join`
  * @param {string} shareCode
  */

@@ -1,6 +1,6 @@
 /** Freshness: what happened, told as it happens. */
 
-/** How often to ask without Realtime, in milliseconds: near the time of a session, and otherwise. One indexed query each. */
+/** How often to ask without Realtime, in milliseconds: near a session, and otherwise. One indexed query each. */
 const NEAR = 2_500;
 const FAR = 4_500;
 /** With Realtime, now and then all the same: a message may get lost while a phone sleeps. */

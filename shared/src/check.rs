@@ -1,8 +1,10 @@
-//! How an installation is, for the command `video-sessions doctor`: `GET …?check=<what>` on any function, with a secret key.
+//! How an installation is, for the command `video-sessions doctor`: `GET …?check=<what>` on any function, with a secret
+//! key.
 //!
-//! `configuration` names what is missing or malformed in this function's environment; `database` gives the schema's version
-//! and the numbers of the operations guide's daily look; `zoom` asks Zoom whether it takes the client id and secret; `users`
-//! fetches the key set, and verifies the bearer token if there is one. Answers hold names and counts, never a value.
+//! `configuration` names what is missing or malformed in this function's environment; `database` gives the schema's
+//! version and the numbers of the operations guide's daily look; `zoom` asks Zoom whether it takes the client id and
+//! secret; `users` fetches the key set, and verifies the bearer token if there is one. Answers hold names and counts,
+//! never a value.
 
 use http::{Method, Request};
 use serde_json::{json, Value};

@@ -65,8 +65,8 @@ pub struct Supabase {
     pub secret_keys: SecretKeys,
     /// Where the keys that sign user tokens come from.
     pub jwks: JwksSource,
-    /// `SUPABASE_JWT_ISSUER`: who user tokens are by, by default `SUPABASE_URL/auth/v1`. A project behind a custom domain
-    /// keeps its old issuer.
+    /// `SUPABASE_JWT_ISSUER`: who user tokens are by, by default `SUPABASE_URL/auth/v1`. A project behind a custom
+    /// domain keeps its old issuer.
     pub jwt_issuer: String,
 }
 

@@ -1,7 +1,7 @@
 /**
- * What edge.rs and outbound.rs ask of the host's JavaScript. A request, an answer and a call each cross between WebAssembly and
- * JavaScript in one piece, since every crossing costs about a microsecond. A list crosses as lines of text: no address, header
- * name or header value can have a line break in it.
+ * What edge.rs and outbound.rs ask of the host's JavaScript. A request, an answer and a call each cross between
+ * WebAssembly and JavaScript in one piece, since every crossing costs about a microsecond. A list crosses as lines of
+ * text: no address, header name or header value can have a line break in it.
  */
 
 /** The method and the address of a request, and of these headers those that it has: a name, then its value. */
@@ -46,8 +46,8 @@ function length(request) {
 }
 
 /**
- * A body piece by piece. One that is too large is read nevertheless, so that a client that is still sending hears why it was
- * refused; one that sends more than `longest` is cut off.
+ * A body piece by piece. One that is too large is read nevertheless, so that a client that is still sending hears why
+ * it was refused; one that sends more than `longest` is cut off.
  */
 async function* chunks(request, longest) {
   const reader = request.body?.getReader();
@@ -65,8 +65,8 @@ export function respond(status, headers, body) {
 }
 
 /**
- * Sends a request once and reads the whole answer: its status, those of the named headers that it has, its body. Of a failure
- * only its name is given, `TimeoutError` if the time was over.
+ * Sends a request once and reads the whole answer: its status, those of the named headers that it has, its body. Of a
+ * failure only its name is given, `TimeoutError` if the time was over.
  */
 export async function send(method, url, headers, body, milliseconds, names) {
   try {

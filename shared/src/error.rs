@@ -48,8 +48,8 @@ pub enum Error {
     /// 403 `zoom_expired`: the host has to reconnect. The reason is for the log; the app reads it by `zoom_connection`.
     #[error("Your Zoom connection has ended. Reconnect Zoom and try again.")]
     ZoomExpired,
-    /// 403 `zoom_other_account`: the session's meeting belongs to another Zoom account than the connected one; its email
-    /// address, where it is known.
+    /// 403 `zoom_other_account`: the session's meeting belongs to another Zoom account than the connected one; its
+    /// email address, where it is known.
     #[error("This session was created with {}. Connect that account to start it.", other_account(.0.as_deref()))]
     ZoomOtherAccount(Option<String>),
     /// 403 `missing_scope`: the connection lacks a permission that the call needs.
@@ -91,8 +91,8 @@ pub enum Error {
     /// 429 `zoom_daily_limit`: the host's 100 meeting changes of the day are used up; seconds until they are back.
     #[error("Zoom allows 100 meeting changes a day, and today's are used up. Try again after 00:00 UTC.")]
     ZoomDailyLimit(u64),
-    /// 429 `zoom_daily_limit`: the Zoom account's requests of the day are used up, whoever made them; seconds until they
-    /// are back.
+    /// 429 `zoom_daily_limit`: the Zoom account's requests of the day are used up, whoever made them; seconds until
+    /// they are back.
     #[error("Your Zoom account has no requests left for today. Try again after 00:00 UTC.")]
     ZoomAccountDailyLimit(u64),
     /// 503 `zoom_rate_limited`; seconds to wait.

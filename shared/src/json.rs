@@ -25,10 +25,10 @@ pub fn read<T: DeserializeOwned>(value: Value) -> Option<T> {
     T::deserialize(Json(value)).ok()
 }
 
-/// Reads the types of this project from JSON as `serde_json` does, with three differences. A list of an object's values is
-/// not that object. An enum is tagged by its serde name: `#[serde(rename = "outcome")]` reads `{"outcome": "gone", …}`, and
-/// holds nothing back until the tag is found. An error does not say what is wrong, since nobody would read what takes
-/// kilobytes to write.
+/// Reads the types of this project from JSON as `serde_json` does, with three differences. A list of an object's values
+/// is not that object. An enum is tagged by its serde name: `#[serde(rename = "outcome")]` reads
+/// `{"outcome": "gone", …}`, and holds nothing back until the tag is found. An error does not say what is wrong, since
+/// nobody would read what takes kilobytes to write.
 struct Json(Value);
 
 /// The JSON has another form.
@@ -175,8 +175,8 @@ impl<'de> Deserializer<'de> for Json {
         visitor.visit_newtype_struct(self)
     }
 
-    /// `"variant"`, or `{"<tag>": "variant", …}` with what is the variant's beside the tag. The tag is the enum's serde name.
-    /// A variant that has nothing may have anything beside it.
+    /// `"variant"`, or `{"<tag>": "variant", …}` with what is the variant's beside the tag. The tag is the enum's serde
+    /// name. A variant that has nothing may have anything beside it.
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         tag: &'static str,

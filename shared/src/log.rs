@@ -56,8 +56,8 @@ impl Timings {
         self.db.fetch_add(millis, Ordering::Relaxed);
     }
 
-    /// Adds a call to Zoom. The request's line in the log will name it; one that failed has a line of its own, at once. A
-    /// request that makes many calls, as `zoom-sync` does, gets further lines for them.
+    /// Adds a call to Zoom. The request's line in the log will name it; one that failed has a line of its own, at once.
+    /// A request that makes many calls, as `zoom-sync` does, gets further lines for them.
     pub fn add_zoom(&self, request_id: Uuid, call: ZoomCall) {
         self.zoom.fetch_add(call.ms, Ordering::Relaxed);
         if call.status.is_none_or(|status| status >= 400) {

@@ -22,7 +22,8 @@ pub fn token() -> Result<String, Error> {
     Ok(URL_SAFE_NO_PAD.encode(bytes::<32>()?))
 }
 
-/// Half of `millis` to one and a half of it, for jitter; `millis` where there is no randomness, since jitter is no secret.
+/// Half of `millis` to one and a half of it, for jitter; `millis` where there is no randomness, since jitter is no
+/// secret.
 pub fn jittered(millis: u64) -> u64 {
     let random = bytes::<2>().map_or(u16::MAX / 2, u16::from_le_bytes);
     let share = millis.saturating_mul(u64::from(random)) >> 16;

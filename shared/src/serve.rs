@@ -1,4 +1,5 @@
-//! A function around its handler: CORS, the method, errors as answers, the headers of every answer, one line in the log.
+//! A function around its handler: CORS, the method, errors as answers, the headers of every answer, one line in the
+//! log.
 
 use std::sync::Arc;
 

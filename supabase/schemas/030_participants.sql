@@ -4,7 +4,8 @@ create table public.video_session_participants (
   session_id uuid not null references public.video_sessions (id) on delete cascade,
   user_id uuid not null references auth.users (id) on delete cascade,
   role text not null default 'participant' check (role in ('host', 'participant')),
-  -- The session's, by trigger, for policies to compare. No foreign key: PostgREST would not know by which of two to embed.
+  -- The session's, by trigger, for policies to compare. No foreign key: PostgREST would not know by which of two to
+  -- embed.
   host_id uuid not null default auth.uid(),
   created_at timestamptz not null default now(),
   primary key (session_id, user_id)

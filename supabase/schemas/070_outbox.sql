@@ -255,8 +255,8 @@ begin
 end
 $$;
 
--- A connection that can be used again brings back what was put off for it. What somebody else has locked is being looked
--- at in this moment: it is left to them, since whoever holds a change may be waiting for the connection.
+-- A connection that can be used again brings back what was put off for it. What somebody else has locked is being
+-- looked at in this moment: it is left to them, since whoever holds a change may be waiting for the connection.
 create function video_sessions_private.connection_is_back() returns trigger
 language plpgsql security definer set search_path = ''
 as $$
@@ -290,11 +290,12 @@ for each row when (
 execute function video_sessions_private.connection_is_back();
 
 -- Claims what is due for five minutes: much longer than it takes to send one change. Of each Zoom account two changes
--- are being sent at a time, whoever sends them; what has to wait for its turn queues behind its host's others. A meeting
--- belongs to the Zoom user that made it: while its host is connected as another one, or not at all, its changes wait.
+-- are being sent at a time, whoever sends them; what has to wait for its turn queues behind its host's others. A
+-- meeting belongs to the Zoom user that made it: while its host is connected as another one, or not at all, its changes
+-- wait.
 --
--- What is found blocked is put off, so that it does not stand in front of what can be sent: for as long as the connection
--- says, or where nobody knows how long, for half of its age, a minute at least and six hours at most.
+-- What is found blocked is put off, so that it does not stand in front of what can be sent: for as long as the
+-- connection says, or where nobody knows how long, for half of its age, a minute at least and six hours at most.
 -- `connection_is_back` brings it back before that.
 --
 -- `only_user`: of one user alone; what waits for its turn, too. With `scope` `everything` (the connection is about to
@@ -460,9 +461,9 @@ begin
 end
 $$;
 
--- What became of claimed changes, many at once: `{task_id, result, code?, retry_after_seconds?}` with the result `done`;
--- `gone`, the meeting does not exist any more; `wait`, for what `code` says, which is no try; `failed`, a try in vain;
--- `unsent`, it was not begun. Gives an outcome for each, in order.
+-- What became of claimed changes, many at once: `{task_id, result, code?, retry_after_seconds?}` with the result
+-- `done`; `gone`, the meeting does not exist any more; `wait`, for what `code` says, which is no try; `failed`, a try
+-- in vain; `unsent`, it was not begun. Gives an outcome for each, in order.
 --
 -- Only one lock is waited for: who changes many sessions at once takes their locks in an order of their own. What is
 -- `locked` in a batch has to be settled again, at last alone.

@@ -1,6 +1,6 @@
--- A session lives as long as its meeting does. A Zoom meeting is started and ended any number of times; what is known of
--- that is kept as facts, in whatever order it comes. A session's status, start and end follow from the facts, the plan and
--- the clock: `state_of` says how, and nothing else does.
+-- A session lives as long as its meeting does. A Zoom meeting is started and ended any number of times; what is known
+-- of that is kept as facts, in whatever order it comes. A session's status, start and end follow from the facts, the
+-- plan and the clock: `state_of` says how, and nothing else does.
 
 -- Each time that a meeting was held.
 create table video_sessions_private.meeting_instances (

@@ -23,8 +23,9 @@ where status <> 'scheduled';
 -- One page of the caller's sessions, hosted and taken part in: upcoming and ongoing ones by their start, past ones the
 -- newest first. `after_start` and `after_id` are scheduled_start and id of the last session of the page before.
 --
--- The limit is inside, so that PostgREST embeds for the page alone. It counts, writes and locks nothing. Each branch reads
--- an index of its own as far as the page goes; the sessions that a user is a guest of are read whole, which are few.
+-- The limit is inside, so that PostgREST embeds for the page alone. It counts, writes and locks nothing. Each branch
+-- reads an index of its own as far as the page goes; the sessions that a user is a guest of are read whole, which are
+-- few.
 create function public.my_video_sessions(
   phase text, page_size integer default 20, after_start timestamptz default null, after_id uuid default null
 ) returns setof public.video_sessions

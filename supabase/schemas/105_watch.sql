@@ -1,6 +1,6 @@
 -- The watch: what events would have said, by asking. Without any event from Zoom the same end is reached, later. A
--- session is asked about around its planned start and end and while it runs over, where events have not said so already;
--- each host's list of meetings is looked through twice a day for what was moved, renamed or deleted.
+-- session is asked about around its planned start and end and while it runs over, where events have not said so
+-- already; each host's list of meetings is looked through twice a day for what was moved, renamed or deleted.
 
 -- When Zoom is asked about a session next.
 create table video_sessions_private.watched_sessions (

@@ -185,8 +185,8 @@ $$;
 create trigger video_sessions_account_deleted after delete on auth.users
 for each row execute function video_sessions_private.account_deleted();
 
--- Connections of deleted accounts that can leave: nothing of theirs is on its way to Zoom any more, or never will be, or
--- a day is over.
+-- Connections of deleted accounts that can leave: nothing of theirs is on its way to Zoom any more, or never will be,
+-- or a day is over.
 create function video_sessions_private.connections_leaving() returns setof public.user_integrations_zoom
 language sql stable security definer set search_path = ''
 as $$

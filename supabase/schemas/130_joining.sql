@@ -142,7 +142,7 @@ begin
       end if;
     end if;
     if joined then
-      return jsonb_build_object('outcome', 'joined', 'session', to_jsonb(session));
+      return jsonb_build_object('outcome', 'joined', 'session', video_sessions_private.session_as_json(session));
     end if;
   end if;
   update video_sessions_private.share_code_misses set misses = misses + 1 where user_id = joiner;

@@ -1,7 +1,7 @@
 /**
- * The manual checklist, played by a browser against the local stack. tests/tests/web/web_client.rs runs it; the environment
- * says where things are: APP_URL, SECRET_KEY, ZOOM_URL, CHROME, SCREENSHOTS and FAILURES (directories for pictures) and
- * RECEIVED (a file that all bodies go to which participants were sent).
+ * The manual checklist, played by a browser against the local stack. tests/tests/web/web_client.rs runs it; the
+ * environment says where things are: APP_URL, SECRET_KEY, ZOOM_URL, CHROME, SCREENSHOTS and FAILURES (directories for
+ * pictures) and RECEIVED (a file that all bodies go to which participants were sent).
  */
 import assert from "node:assert/strict";
 import fs from "node:fs";

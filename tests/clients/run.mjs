@@ -1,6 +1,6 @@
 /**
- * The client package on Node, on Deno and in a browser, against the local stack: API_URL, PUBLISHABLE_KEY, EMAIL, PASSWORD and
- * CHROME say where and who.
+ * The client package on Node, on Deno and in a browser, against the local stack: API_URL, PUBLISHABLE_KEY, EMAIL,
+ * PASSWORD and CHROME say where and who.
  */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";

@@ -11,7 +11,7 @@ export interface Place {
   transport?: typeof WebSocket;
 }
 
-/** Faults that a network has, each once: the answer of the first creation is lost, a refusal for want of a fresh token, a wait. */
+/** Faults of a network, each once: the first creation's answer is lost, a token is refused as not fresh, a wait. */
 function unreliable(fetch: typeof globalThis.fetch, happened: string[]): typeof globalThis.fetch {
   return async (input, init) => {
     const name = String(input).split("/").pop() ?? "";

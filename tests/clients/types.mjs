@@ -1,6 +1,6 @@
 /**
- * The types of clients/typescript that are made, and the OpenAPI document under a linter. DB_URL names a database with the
- * migrations. Fails where the package's files are not what is made here; with UPDATE=1 writes them.
+ * The types of clients/typescript that are made, and the OpenAPI document under a linter. DB_URL names a database with
+ * the migrations. Fails where the package's files are not what is made here; with UPDATE=1 writes them.
  */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";

@@ -1,7 +1,8 @@
--- What Supabase's platform has made before the first migration runs, as far as this project can tell the difference: roles,
--- schemas `auth` and `extensions`, privileges. The superuser supabase_admin runs this in the database `postgres`.
+-- What Supabase's platform has made before the first migration runs, as far as this project can tell the difference:
+-- roles, schemas `auth` and `extensions`, privileges. The superuser supabase_admin runs this in the database
+-- `postgres`.
 
--- Roles -------------------------------------------------------------------------------------------------------------------
+-- Roles ---------------------------------------------------------------------------------------------------------------
 
 create role anon nologin noinherit;
 create role authenticated nologin noinherit;
@@ -29,7 +30,7 @@ alter role supabase_admin set search_path = "$user", public, auth, extensions;
 alter role supabase_auth_admin set search_path = auth;
 alter role supabase_auth_admin set idle_in_transaction_session_timeout = 60000;
 
--- Extensions --------------------------------------------------------------------------------------------------------------
+-- Extensions ----------------------------------------------------------------------------------------------------------
 
 create schema extensions;
 grant usage on schema extensions to anon, authenticated, service_role, supabase_auth_admin;
@@ -37,16 +38,16 @@ grant all on schema extensions to postgres, dashboard_user;
 create extension pgcrypto schema extensions;
 create extension "uuid-ossp" schema extensions;
 
--- Schema public -----------------------------------------------------------------------------------------------------------
+-- Schema public -------------------------------------------------------------------------------------------------------
 
 grant usage on schema public to postgres, anon, authenticated, service_role;
 
--- Since 2026-10-30 a new table gives nothing to the API's roles before it is granted. Functions still do: without a `revoke`,
--- each is there for anybody to call.
+-- Since 2026-10-30 a new table gives nothing to the API's roles before it is granted. Functions still do: without a
+-- `revoke`, each is there for anybody to call.
 alter default privileges for role postgres in schema public
   grant all on functions to postgres, anon, authenticated, service_role;
 
--- Schema auth -------------------------------------------------------------------------------------------------------------
+-- Schema auth ---------------------------------------------------------------------------------------------------------
 
 create schema auth authorization supabase_auth_admin;
 grant usage on schema auth to postgres, anon, authenticated, service_role, dashboard_user;

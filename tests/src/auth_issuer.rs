@@ -1,5 +1,5 @@
-//! The part of Supabase Auth that the project stands on: password sign-in, sessions, and tokens signed by a key that lives
-//! as long as the stack.
+//! The part of Supabase Auth that the project stands on: password sign-in, sessions, and tokens signed by a key that
+//! lives as long as the stack.
 //!
 //! Answers have the shape of Supabase Auth's (`/auth/v1`), so that its client libraries work.
 

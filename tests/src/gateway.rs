@@ -223,8 +223,8 @@ fn router(shared: &Arc<Shared>) -> Router {
         .with_state(shared.clone())
 }
 
-/// A page elsewhere whose name leads to this machine is none of this origin's pages. Events are signed, and come through a
-/// tunnel under any name.
+/// A page elsewhere whose name leads to this machine is none of this origin's pages. Events are signed, and come
+/// through a tunnel under any name.
 async fn check_host(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let own = shared.parts.authority.as_str();
     let host = request

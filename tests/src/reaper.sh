@@ -1,6 +1,7 @@
 # Ends what a local stack started: `sh -c SCRIPT reaper RUN_DIR`, with a pipe from the stack's process on stdin.
-# The stack writes `+SIGNAL PID` for every process group it starts and `-PID` for every one that has ended. When the pipe
-# closes, because the stack stops or because its process was killed, the groups that are left are ended, RUN_DIR removed.
+# The stack writes `+SIGNAL PID` for every process group it starts and `-PID` for every one that has ended. When the
+# pipe closes, because the stack stops or because its process was killed, the groups that are left are ended, RUN_DIR
+# removed.
 trap '' HUP INT TERM
 groups=
 while read -r change pid; do

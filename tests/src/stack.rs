@@ -483,8 +483,8 @@ impl Stack {
         Ok(())
     }
 
-    /// Starts a process that the gateway does not know, for measurements: it serves `modules`, files of JavaScript by the
-    /// names in their addresses, with the environment and the way out that the functions have.
+    /// Starts a process that the gateway does not know, for measurements: it serves `modules`, files of JavaScript by
+    /// the names in their addresses, with the environment and the way out that the functions have.
     pub async fn start_beside(
         &self,
         name: &str,

@@ -1,7 +1,7 @@
 //! `cargo xtask sql`: the baseline migration, made from `supabase/baseline.sql` and `supabase/schemas/`.
 //!
-//! Until the first release there is one migration, made again whenever the schemas change. From then on it is history: a change
-//! of the schemas comes with a migration of its own.
+//! Until the first release there is one migration, made again whenever the schemas change. From then on it is history:
+//! a change of the schemas comes with a migration of its own.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! Which of Zoom's time zones has the same rules as a device's: the rows in `supabase/schemas/015_time_zones.sql`, computed
-//! from the IANA database.
+//! Which of Zoom's time zones has the same rules as a device's: the rows in `supabase/schemas/015_time_zones.sql`,
+//! computed from the IANA database.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -7,7 +7,8 @@ import 'links.dart';
 
 /// Hands on each link that opens the app, and says when the app is looked at again. Put it around the app's router.
 ///
-/// Each link counts each time that it is opened: a second refusal, a second connection and the same invitation again are news.
+/// Each link counts each time that it is opened: a second refusal, a second connection and the same invitation again
+/// are news.
 class VideoSessionLinks extends StatefulWidget {
   const VideoSessionLinks({super.key, required this.onLink, required this.onResume, required this.child});
 
@@ -28,8 +29,8 @@ class _VideoSessionLinksState extends State<VideoSessionLinks> {
   @override
   void initState() {
     super.initState();
-    // Both are made here: a lazy `late final` that nobody reads would never be made. The stream begins with the link that
-    // started the app.
+    // Both are made here: a lazy `late final` that nobody reads would never be made. The stream begins with the link
+    // that started the app.
     _links = AppLinks().uriLinkStream.listen(_open);
     _lifecycle = AppLifecycleListener(onResume: () => widget.onResume());
   }

@@ -10,8 +10,8 @@ import 'problem.dart';
 
 /// Video Sessions for an app: one function a call. Each failure is a [Problem].
 ///
-/// Calls wait and repeat themselves where the contract says how: 409 and 503 with `Retry-After`, a lost answer, an expired
-/// sign-in once.
+/// Calls wait and repeat themselves where the contract says how: 409 and 503 with `Retry-After`, a lost answer, an
+/// expired sign-in once.
 class VideoSessions {
   VideoSessions(this._supabase, {required this.functionsUrl, this.patience = const Duration(minutes: 1), this.onSync});
 
@@ -40,7 +40,8 @@ class VideoSessions {
   Future<ZoomConnection> zoomConnection() async =>
       ZoomConnection.fromJson(await _database(() => _supabase.rpc<Map<String, dynamic>>('zoom_connection')));
 
-  /// The address of Zoom's consent page, for the browser outside. Good for ten minutes and for one use: ask at each tap.
+  /// The address of Zoom's consent page, for the browser outside. Good for ten minutes and for one use: ask at each
+  /// tap.
   Future<Uri> startConnecting() async => Uri.parse((await _function('zoom-oauth-start'))['auth_url'] as String);
 
   /// Makes the connection this user's, by the handle of the way back.
@@ -80,8 +81,8 @@ class VideoSessions {
     return VideoSession.fromJson(row);
   }
 
-  /// [key]: a [newKey] made when the form opens, kept for every try with the same values, and over a restart. A [Problem] with
-  /// `creation_running` or `zoom_outcome_unknown` means that the session may still appear.
+  /// [key]: a [newKey] made when the form opens, kept for every try with the same values, and over a restart. A
+  /// [Problem] with `creation_running` or `zoom_outcome_unknown` means that the session may still appear.
   Future<VideoSession> create(Map<String, dynamic> session, {required String key}) async => VideoSession.fromJson(
     await _function(
       'create-session',
@@ -153,8 +154,8 @@ class VideoSessions {
     return [for (final row in rows) SessionEvent.fromJson(row)];
   }
 
-  /// Calls back when something happened, by Supabase Realtime: read again what is shown. Gives what ends it. A phone that slept
-  /// may have missed something: read again on resume, too.
+  /// Calls back when something happened, by Supabase Realtime: read again what is shown. Gives what ends it. A phone
+  /// that slept may have missed something: read again on resume, too.
   Future<void> Function() watch(void Function() onEvent) {
     final channel = _supabase
         .channel('video-sessions:$_userId')

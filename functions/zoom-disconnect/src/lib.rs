@@ -1,7 +1,7 @@
 //! `POST zoom-disconnect`: a host ends the connection to Zoom.
 //!
-//! Creations whose outcome nobody knows are settled, and what the app changed in sessions is told to Zoom first, as far as
-//! that goes quickly; the answer says what is left. Then the connection's row goes
+//! Creations whose outcome nobody knows are settled, and what the app changed in sessions is told to Zoom first, as far
+//! as that goes quickly; the answer says what is left. Then the connection's row goes
 //! and its sealed tokens move to a list of revocations, in one transaction: from then on nobody uses them. Last, Zoom
 //! is asked to revoke them, and they are forgotten whatever it says. If this function dies in between, `zoom-sync`
 //! finishes the revocation.

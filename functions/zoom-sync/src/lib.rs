@@ -1,10 +1,10 @@
-//! `zoom-sync`: brings sessions and meetings together again. Runs by the clock, or by `POST`: with a secret key for all,
-//! with a user's token for the user's own changes.
+//! `zoom-sync`: brings sessions and meetings together again. Runs by the clock, or by `POST`: with a secret key for
+//! all, with a user's token for the user's own changes.
 //!
-//! One step says what there is to do; an idle run asks nothing else. What the app changed is told to Zoom; creations whose
-//! outcome nobody knows are settled; connections that were left are revoked; connections that are due are refreshed;
-//! sessions that are over are closed; what has run out is removed; Zoom is asked what no event has said. The parts run
-//! beside each other within the bounds of the run, every part is repeatable, and a
+//! One step says what there is to do; an idle run asks nothing else. What the app changed is told to Zoom; creations
+//! whose outcome nobody knows are settled; connections that were left are revoked; connections that are due are
+//! refreshed; sessions that are over are closed; what has run out is removed; Zoom is asked what no event has said. The
+//! parts run beside each other within the bounds of the run, every part is repeatable, and a
 //! part that fails does not keep the others from running.
 //!
 //! A further part: a flag in `edge_sync_due`, a field in `Due`, a line in `run`.
@@ -102,8 +102,8 @@ async fn run(call: &RequestContext<'_>) -> Result<Answer, Error> {
     ])
 }
 
-/// Runs a part that has something to do: its counts, or those of one that did nothing. Boxed, so that the parts are of one
-/// type and the wasm waits for them in one way.
+/// Runs a part that has something to do: its counts, or those of one that did nothing. Boxed, so that the parts are of
+/// one type and the wasm waits for them in one way.
 fn part<'a, T: Default + Serialize>(
     is_due: bool,
     part: impl Future<Output = Result<T, Error>> + 'a,

@@ -1,5 +1,5 @@
-//! Zoom's events, reduced to what the database decides on: no more of them is kept. Each field is read for itself: one that
-//! makes no sense is left out, and the rest counts.
+//! Zoom's events, reduced to what the database decides on: no more of them is kept. Each field is read for itself: one
+//! that makes no sense is left out, and the rest counts.
 //!
 //! See <https://developers.zoom.us/docs/api/meetings/events/>.
 
@@ -108,7 +108,8 @@ pub enum Change {
 pub struct ChangesLink {}
 
 impl Envelope {
-    /// When it happened, in milliseconds since 1970; `now` where the event does not say so, or nothing that makes sense.
+    /// When it happened, in milliseconds since 1970; `now` where the event does not say so, or nothing that makes
+    /// sense.
     pub fn happened_at(&self, now: DateTime<Utc>) -> i64 {
         let told = self.event_ts.as_i64().and_then(DateTime::from_timestamp_millis);
         told.filter(is_sensible).unwrap_or(now).timestamp_millis()

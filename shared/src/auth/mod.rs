@@ -1,9 +1,9 @@
 //! Who the caller is.
 //!
-//! User tokens are verified here, against the project's JSON Web Key Set: signature, `exp`, `aud`, `iss`, `role`, `sub`.
-//! A token that does not pass is a refusal, never an anonymous caller. A project with a legacy JWT secret keeps that
-//! secret out of its key set, so its HS256 tokens are checked by asking `/auth/v1/user`. Service callers present a secret
-//! key, compared in constant time.
+//! User tokens are verified here, against the project's JSON Web Key Set: signature, `exp`, `aud`, `iss`, `role`,
+//! `sub`. A token that does not pass is a refusal, never an anonymous caller. A project with a legacy JWT secret keeps
+//! that secret out of its key set, so its HS256 tokens are checked by asking `/auth/v1/user`. Service callers present a
+//! secret key, compared in constant time.
 
 pub mod jwks;
 mod signature;
@@ -277,8 +277,8 @@ impl<'a> Token<'a> {
         keys.find(&self.unverified_header.alg, self.unverified_header.kid.as_deref())
     }
 
-    /// Whether the signature is one that this key set cannot judge: HS256, where the set has no such key at all; any, where
-    /// the set is empty.
+    /// Whether the signature is one that this key set cannot judge: HS256, where the set has no such key at all; any,
+    /// where the set is empty.
     fn has_legacy_signature(&self, keys: &Jwks) -> bool {
         keys.is_empty() || self.unverified_header.alg == "HS256" && !keys.has_shared_secret()
     }

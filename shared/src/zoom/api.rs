@@ -313,8 +313,8 @@ pub enum ApiFailure {
     Unclear,
 }
 
-/// What kept something from Zoom, as the database keeps it (`last_code`, `code`): for the operator, and for what waits for
-/// the same. No answer to a caller holds it.
+/// What kept something from Zoom, as the database keeps it (`last_code`, `code`): for the operator, and for what waits
+/// for the same. No answer to a caller holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Obstacle {

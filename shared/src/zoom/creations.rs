@@ -62,8 +62,8 @@ struct Requested {
     duration_minutes: u32,
 }
 
-/// Settles what is unsettled and due, or all of one user's, and begins nothing more once the bounds are reached: what is
-/// left becomes due again by time.
+/// Settles what is unsettled and due, or all of one user's, and begins nothing more once the bounds are reached: what
+/// is left becomes due again by time.
 ///
 /// # Errors
 /// As [`crate::db::Database::rpc`].

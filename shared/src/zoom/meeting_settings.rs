@@ -1,4 +1,5 @@
-//! How a meeting behaves: what Zoom is asked for. An account may lock a setting and overrule it, so Zoom's answer counts.
+//! How a meeting behaves: what Zoom is asked for. An account may lock a setting and overrule it, so Zoom's answer
+//! counts.
 
 use serde::Serialize;
 use serde_json::{Map, Value};

@@ -200,8 +200,8 @@ enum Event {
     Paused,
 }
 
-/// Sends what is to be sent, a few at a time, until nothing is left or the bounds are reached. Of one user, what another
-/// run is sending is waited for.
+/// Sends what is to be sent, a few at a time, until nothing is left or the bounds are reached. Of one user, what
+/// another run is sending is waited for.
 ///
 /// # Errors
 /// As [`crate::db::Database::rpc`]; rows that are claimed by then become due again by time.
@@ -241,8 +241,8 @@ pub async fn drain(zoom: &Zoom<'_>, whose: Whose, bounds: &Bounds) -> Result<Dra
     Ok(run.drained)
 }
 
-/// A drain between two events. Changes are sent, results saved and changes claimed beside each other; saving and claiming
-/// take turns.
+/// A drain between two events. Changes are sent, results saved and changes claimed beside each other; saving and
+/// claiming take turns.
 struct Run<'z> {
     zoom: &'z Zoom<'z>,
     whose: Whose,

@@ -1,10 +1,10 @@
 //! Time that flies: whoever waits waits for a moment only.
 //!
-//! tokio's paused clock jumps to the next timer as soon as no task can go on. It takes a task that waits for the network
-//! for such a one, and so every deadline would be over before the answer is there. Here the clock moves by itself never,
-//! and by [`STEP`] whenever a byte has gone over the loopback address and come back: what was sent before that byte has
-//! arrived by then, and whoever waits for it can go on. Ten seconds, the shortest deadline of a call, are two thousand
-//! such steps, and less than a tenth of a second.
+//! tokio's paused clock jumps to the next timer as soon as no task can go on. It takes a task that waits for the
+//! network for such a one, and so every deadline would be over before the answer is there. Here the clock moves by
+//! itself never, and by [`STEP`] whenever a byte has gone over the loopback address and come back: what was sent before
+//! that byte has arrived by then, and whoever waits for it can go on. Ten seconds, the shortest deadline of a call, are
+//! two thousand such steps, and less than a tenth of a second.
 
 use std::{sync::mpsc, time::Duration};
 

@@ -1,13 +1,13 @@
 //! A database and a Zoom that are played, for native tests of the use cases: no Postgres, no WebAssembly, milliseconds.
 //!
-//! [`Fakes`] is one HTTP server on the loopback address. It plays PostgREST's `/rest/v1/rpc/…`, Zoom's token endpoint and
-//! API, and the key set of the project. The code under test talks to it through its own HTTP client. A test says
+//! [`Fakes`] is one HTTP server on the loopback address. It plays PostgREST's `/rest/v1/rpc/…`, Zoom's token endpoint
+//! and API, and the key set of the project. The code under test talks to it through its own HTTP client. A test says
 //! beforehand what is answered to which call ([`Fakes::on`], [`Fakes::always`]) and looks afterwards at what was asked
 //! ([`Fakes::calls`], [`Fakes::sent_to`]). A call that no answer was written for fails the test, and so does an answer
 //! that nobody asked for.
 //!
-//! Calls are known by short names: a step by its own (`edge_session_begin`), Zoom's token endpoint by `token` and `revoke`,
-//! a call of the API by method and path below its base (`PATCH /meetings/85`).
+//! Calls are known by short names: a step by its own (`edge_session_begin`), Zoom's token endpoint by `token` and
+//! `revoke`, a call of the API by method and path below its base (`PATCH /meetings/85`).
 //!
 //! Waiting takes no time in such a test: see the module `clock`.
 
@@ -133,8 +133,8 @@ impl Fakes {
         self
     }
 
-    /// Answers every call of this name that [`Fakes::on`] has no answer for. `GET /meetings/*` means every name that begins
-    /// so. The rule that was made last counts.
+    /// Answers every call of this name that [`Fakes::on`] has no answer for. `GET /meetings/*` means every name that
+    /// begins so. The rule that was made last counts.
     pub fn always(&self, name: &str, rule: impl FnMut(&Call) -> Answer + Send + 'static) -> &Self {
         self.shared.script().always.push((name.to_owned(), Box::new(rule)));
         self
@@ -169,8 +169,8 @@ impl Fakes {
         })
     }
 
-    /// The names of the calls so far, in the order in which they came. The key set is left out: a token's check is no part of
-    /// any story.
+    /// The names of the calls so far, in the order in which they came. The key set is left out: a token's check is no
+    /// part of any story.
     pub fn calls(&self) -> Vec<String> {
         let script = self.shared.script();
         let names = script.calls.iter().map(|call| call.name.clone());

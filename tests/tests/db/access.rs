@@ -104,8 +104,8 @@ const PRIVATE_COLUMNS: &[(&str, &str)] = &[
     ),
 ];
 
-/// The functions of `public`: who may call them (the edge functions by the secret key, signed-in users, both, nobody), and
-/// arguments that they understand and that lead nowhere.
+/// The functions of `public`: who may call them (the edge functions by the secret key, signed-in users, both, nobody),
+/// and arguments that they understand and that lead nowhere.
 const FUNCTIONS: &str = r#"
     both    can_host_video_sessions {"user_id": "{id}"}
     service edge_creations_claim {"max_rows": 0, "only_user": null}

@@ -213,8 +213,8 @@ fn names(baseline: &str) -> Result<Vec<(&str, &str)>> {
     Ok(names)
 }
 
-/// Whatever it puts where an app has things of its own is among the names that it looks for first. PostgreSQL itself finds
-/// free names for the indexes of keys and for the sequences of identity columns.
+/// Whatever it puts where an app has things of its own is among the names that it looks for first. PostgreSQL itself
+/// finds free names for the indexes of keys and for the sequences of identity columns.
 #[tokio::test]
 async fn no_name_is_taken_without_looking_first() -> Result<()> {
     let stack = bare("").await?;

@@ -1,5 +1,5 @@
-//! Calls that a caller bends: casts that fail, filters that take for ever, preferences about the transaction. What counts
-//! still counts, what is refused has changed nothing, and nobody holds a lock on what is not theirs for long.
+//! Calls that a caller bends: casts that fail, filters that take for ever, preferences about the transaction. What
+//! counts still counts, what is refused has changed nothing, and nobody holds a lock on what is not theirs for long.
 
 use crate::support::db::{connect, consent_as, create_session, everything, id_of, on_shared_stack, Caller};
 use crate::support::Reply;
@@ -141,8 +141,8 @@ fn a_bent_call_is_done_or_refused_and_never_half() -> Result<()> {
             }
             assert!(everything(&db).await? == before, "{way:?} changed something");
         }
-        // Many ways are no fault, tx=rollback among them, which the server does not let a caller ask for. (With `limit=0`
-        // PostgREST does not call the function at all.)
+        // Many ways are no fault, tx=rollback among them, which the server does not let a caller ask for. (With
+        // `limit=0` PostgREST does not call the function at all.)
         println!("{done} of {} ways are no fault", BENDS.len());
         assert!(done > 5, "{done}");
         Ok(())

@@ -439,7 +439,8 @@ mod confirmation {
             assert_eq!(world.revocations(world.host.id).await?.len(), 1);
             assert_eq!(pending(&world, &zoom_user).await?, 0);
 
-            // Somebody is: a revocation would take the app from them. What is true of theirs, a refresh finds out at once.
+            // Somebody is: a revocation would take the app from them. What is true of theirs, a refresh finds out at
+            // once.
             let (world, connection) = World::connected(stack).await?;
             let attacker = Caller::host(stack).await?;
             let due = async || {
@@ -608,8 +609,8 @@ mod confirmation {
         })
     }
 
-    /// Neither the role nor the account is for ever: what makes a host of somebody stops with it, and what ends a connection
-    /// goes on.
+    /// Neither the role nor the account is for ever: what makes a host of somebody stops with it, and what ends a
+    /// connection goes on.
     #[test]
     fn who_is_no_host_any_more_neither_connects_nor_creates_nor_starts() -> Result<()> {
         on_shared_stack(async |stack| {

@@ -1,5 +1,5 @@
-//! A session lives as long as its meeting does: the rules of `state_of` at their edges, what the clock changes, and the lists
-//! by phase.
+//! A session lives as long as its meeting does: the rules of `state_of` at their edges, what the clock changes, and the
+//! lists by phase.
 
 use crate::support::db::{connect, create_session, external_session, id_of, on_shared_stack, Caller};
 use crate::support::in_hours;
@@ -555,8 +555,8 @@ fn stories() -> impl Strategy<Value = (Vec<(Step, usize)>, Vec<usize>, Option<&'
     })
 }
 
-/// Random stories of starts, ends, deletions and recoveries, a share of whose events is lost for ever: after Zoom has been
-/// asked once, the session says what Zoom says. What fails is shrunk to the shortest story.
+/// Random stories of starts, ends, deletions and recoveries, a share of whose events is lost for ever: after Zoom has
+/// been asked once, the session says what Zoom says. What fails is shrunk to the shortest story.
 #[test]
 fn whatever_was_lost_an_answer_brings_the_truth() -> Result<()> {
     on_shared_stack(async |stack| {

@@ -13,6 +13,7 @@ mod feed;
 mod join;
 mod legacy;
 mod life;
+mod one_rule;
 mod outbox;
 mod plans;
 mod quotas;

@@ -250,6 +250,26 @@ mod created {
     }
 
     #[test]
+    fn an_answer_has_the_columns_that_are_listed_and_no_other() -> Result<()> {
+        on_shared_stack(async |stack| {
+            let mut world = World::connected(stack).await?;
+            create_session(&world.service, world.host.id, &json!({})).await?;
+            let change = world.db.transaction().await?;
+            change
+                .batch_execute("alter table public.video_sessions add column notes_to_self text default 'private'")
+                .await?;
+            let sql = "select to_jsonb(session) - 'notes_to_self',
+                         video_sessions_private.session_with_code(session) - 'share_code'
+                       from public.video_sessions session limit 1";
+            let row = change.query_one(sql, &[]).await?;
+            let (columns, answer): (Value, Value) = (row.get(0), row.get(1));
+            assert_eq!(answer, columns);
+            change.rollback().await?;
+            Ok(())
+        })
+    }
+
+    #[test]
     fn an_external_session_needs_no_zoom() -> Result<()> {
         on_shared_stack(async |stack| {
             let world = World::new(stack).await?;

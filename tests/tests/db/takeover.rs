@@ -1,5 +1,5 @@
-//! The Supabase CLI puts the migrations into apps that exist: beside their own history, schemas and names, and over a Zoom
-//! integration that somebody wrote by hand.
+//! The Supabase CLI puts the migrations into apps that exist: beside their own history, schemas and names, and over a
+//! Zoom integration that somebody wrote by hand.
 
 use std::path::PathBuf;
 
@@ -401,8 +401,8 @@ async fn a_zoom_integration_written_by_hand_moves_aside_and_its_sessions_to_come
     Ok(())
 }
 
-/// Edits and cancellations reach the meetings that were taken over, once their host has connected; and no other Zoom account
-/// makes anybody believe that they are gone.
+/// Edits and cancellations reach the meetings that were taken over, once their host has connected; and no other Zoom
+/// account makes anybody believe that they are gone.
 #[tokio::test]
 async fn what_was_taken_over_is_told_to_zoom_and_survives_the_wrong_account() -> Result<()> {
     let stack = app(&format!("{APP}{BY_HAND}")).await?;

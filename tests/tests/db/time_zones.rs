@@ -129,8 +129,8 @@ fn a_host_who_changes_the_zone_in_zoom_is_followed() -> Result<()> {
 fn zooms_zone_shows_the_same_time() -> Result<()> {
     on_shared_stack(async |stack| {
         let db = stack.db().await?;
-        // Where this server knows both; the years from 2027 on, since its own list of zones may be older. It takes names such as
-        // CET for abbreviations, without summer time.
+        // Where this server knows both; the years from 2027 on, since its own list of zones may be older. It takes
+        // names such as CET for abbreviations, without summer time.
         let sql = "
           select zones.name || ' ' || zones.zoom_name || ' ' || min(at)::text
           from video_sessions_private.time_zones zones

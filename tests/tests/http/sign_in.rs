@@ -1,5 +1,5 @@
-//! Sign-in as it is in the field: a legacy secret with and without a standby key, a custom domain. Everybody who signed in
-//! gets through, and nobody else.
+//! Sign-in as it is in the field: a legacy secret with and without a standby key, a custom domain. Everybody who signed
+//! in gets through, and nobody else.
 
 use crate::support::{new_session, Reply, User};
 use anyhow::Result;

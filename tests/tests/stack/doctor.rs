@@ -1,4 +1,5 @@
-//! `video-sessions doctor` against the stack: all is well, then each single thing is broken in turn, and that line says so.
+//! `video-sessions doctor` against the stack: all is well, then each single thing is broken in turn, and that line says
+//! so.
 
 use std::collections::BTreeMap;
 

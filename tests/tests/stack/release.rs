@@ -1,5 +1,5 @@
-//! A release in an app that has Node and Supabase's CLI alone: `add`, `db push`, `functions deploy`; and what the CLI sends,
-//! without any `static_files`, serves the whole path.
+//! A release in an app that has Node and Supabase's CLI alone: `add`, `db push`, `functions deploy`; and what the CLI
+//! sends, without any `static_files`, serves the whole path.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
@@ -262,7 +262,8 @@ async fn serves_the_new_schema(stack: &Stack) -> Result<()> {
     Ok(())
 }
 
-/// The CLI sends the functions, and what it sends is unpacked: whatever `config.toml` may name as static does not arrive.
+/// The CLI sends the functions, and what it sends is unpacked: whatever `config.toml` may name as static does not
+/// arrive.
 #[tokio::test]
 async fn what_the_cli_deploys_has_its_webassembly_inside() -> Result<()> {
     let home = Home::new()?;

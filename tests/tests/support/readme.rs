@@ -19,7 +19,8 @@ fn path_with_curl() -> Result<String> {
     Ok(block.to_owned())
 }
 
-/// Runs "The whole path with curl" against this stack, and looks at all that it prints. `path` is the PATH to run it with.
+/// Runs "The whole path with curl" against this stack, and looks at all that it prints. `path` is the PATH to run it
+/// with.
 pub async fn run_path_with_curl(stack: &Stack, path: Option<&str>) -> Result<()> {
     // In place of `cargo xtask status`, which knows the stack of `cargo xtask dev` alone.
     let status = format!(

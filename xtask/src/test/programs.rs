@@ -1,5 +1,5 @@
-//! The tests that use the local stack. Each folder in `tests/tests` is one program; each of its files is run by itself, as
-//! many at a time as there are processors, since much of what they do is waiting.
+//! The tests that use the local stack. Each folder in `tests/tests` is one program; each of its files is run by itself,
+//! as many at a time as there are processors, since much of what they do is waiting.
 
 use std::fs;
 use std::path::PathBuf;
@@ -39,9 +39,9 @@ struct File {
     tests: Vec<String>,
 }
 
-/// Builds and runs the tests of a kind, all or those of certain files. `test_args`: parts of names, of which a test has to
-/// have one, and options for the test programs. What the tests of a file print is shown when they end; until then it is
-/// in `target/test-output`.
+/// Builds and runs the tests of a kind, all or those of certain files. `test_args`: parts of names, of which a test has
+/// to have one, and options for the test programs. What the tests of a file print is shown when they end; until then it
+/// is in `target/test-output`.
 ///
 /// # Errors
 /// If there is no such file, or a program cannot be built or run.
