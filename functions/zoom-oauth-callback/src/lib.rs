@@ -283,3 +283,6 @@ mod entry {
         serve(request, env, &super::ENDPOINT, super::handle).await
     }
 }
+
+#[cfg(test)]
+mod tests;
