@@ -174,3 +174,6 @@ mod entry {
         shared::edge::run_scheduled(env, &super::ENDPOINT, super::handle).await;
     }
 }
+
+#[cfg(test)]
+mod tests;
