@@ -14,6 +14,8 @@ pub type FieldErrors = Map<String, Value>;
 
 /// A refusal or a failure. The `Display` text is the sentence that the caller reads.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+// For tests of all of them.
+#[cfg_attr(not(target_arch = "wasm32"), derive(strum::EnumIter))]
 pub enum Error {
     /// 401 `unauthorized`: no token, or one that this project did not sign for this audience.
     #[error("Sign in and try again.")]
@@ -252,6 +254,8 @@ pub fn seconds_until(instant: DateTime<Utc>, now: DateTime<Utc>) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use strum::IntoEnumIterator;
+
     use super::*;
 
     /// Every variant with its status and code: what clients rely on does not change unseen.
@@ -295,6 +299,8 @@ mod tests {
             (Error::Misconfigured, 500, "misconfigured"),
             (Error::Internal("secret detail"), 500, "internal"),
         ];
+        let kinds: Vec<_> = table.iter().map(|(error, ..)| std::mem::discriminant(error)).collect();
+        assert!(Error::iter().all(|error| kinds.contains(&std::mem::discriminant(&error))));
         for (error, status, code) in table {
             assert_eq!(error.status().as_u16(), status, "{code}");
             assert_eq!(error.code(), code);
