@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Error, Result};
@@ -12,8 +12,7 @@ use local_stack::{Stack, StackOptions};
 use serde_json::{json, Value};
 use shared::seal::{SealContext, SealingKeys};
 use shared::zoom::connection::{access_token_context, refresh_token_context};
-use tokio::runtime::Runtime;
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::Mutex;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
@@ -32,22 +31,6 @@ pub fn options() -> StackOptions {
 
 /// How long [`until`] waits.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Runs a test on the stack that all tests of its file share, one test at a time. The stack ends with the process.
-pub fn on_shared_stack(options: StackOptions, test: impl AsyncFnOnce(&'static Stack) -> Result<()>) -> Result<()> {
-    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
-    static STACK: OnceCell<Stack> = OnceCell::const_new();
-    static TURN: Mutex<()> = Mutex::const_new(());
-    RUNTIME.block_on(async {
-        let _turn = TURN.lock().await;
-        let stack = STACK.get_or_try_init(|| Stack::start_local(options)).await?;
-        stack.zoom().withdraw_all();
-        stack.zoom().discard_events();
-        stack.gateway().withdraw_all();
-        test(stack).await?;
-        stack.check()
-    })
-}
 
 /// Waits until `condition` holds; `what` says so should that never be.
 pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> Result<bool>) -> Result<()> {

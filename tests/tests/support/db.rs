@@ -1,15 +1,13 @@
 //! What the database tests share: one stack for all tests of a file, callers of its API, and the steps that the edge
 //! functions take in the database.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use anyhow::{ensure, Context, Result};
 use local_stack::{Issuer, Stack, StackOptions};
 use reqwest::{Client, Method};
 use serde_json::{json, Map, Value};
 use shared::hash::sha256_hex;
-use tokio::runtime::Runtime;
-use tokio::sync::{Mutex, OnceCell};
 use uuid::Uuid;
 
 use super::Reply;
@@ -24,15 +22,7 @@ pub fn options() -> StackOptions {
 
 /// Runs a test on the stack that all tests of its file share, one test at a time. The stack ends with the process.
 pub fn on_shared_stack(test: impl AsyncFnOnce(&'static Stack) -> Result<()>) -> Result<()> {
-    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
-    static STACK: OnceCell<Stack> = OnceCell::const_new();
-    static TURN: Mutex<()> = Mutex::const_new(());
-    RUNTIME.block_on(async {
-        let _turn = TURN.lock().await;
-        let stack = STACK.get_or_try_init(|| Stack::start_local(options())).await?;
-        test(stack).await?;
-        stack.check()
-    })
+    super::on_shared_stack(options(), test)
 }
 
 /// Somebody who calls the database's API.

@@ -3,12 +3,15 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use anyhow::{ensure, Context, Result};
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
-use local_stack::{repository, SignedIn, Stack};
+use local_stack::{repository, SignedIn, Stack, StackOptions};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{json, Value};
+use tokio::runtime::Runtime;
+use tokio::sync::{Mutex, OnceCell};
 use uuid::Uuid;
 
 pub mod catalog;
@@ -23,6 +26,22 @@ pub fn supabase_cli() -> PathBuf {
         || repository().join("node_modules/supabase/dist/supabase.js"),
         PathBuf::from,
     )
+}
+
+/// Runs a test on the stack that all tests of its file share, one test at a time. The stack ends with the process.
+pub fn on_shared_stack(options: StackOptions, test: impl AsyncFnOnce(&'static Stack) -> Result<()>) -> Result<()> {
+    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
+    static STACK: OnceCell<Stack> = OnceCell::const_new();
+    static TURN: Mutex<()> = Mutex::const_new(());
+    RUNTIME.block_on(async {
+        let _turn = TURN.lock().await;
+        let stack = STACK.get_or_try_init(|| Stack::start_local(options)).await?;
+        stack.zoom().withdraw_all();
+        stack.zoom().discard_events();
+        stack.gateway().withdraw_all();
+        test(stack).await?;
+        stack.check()
+    })
 }
 
 /// An answer, read whole.

@@ -1,6 +1,7 @@
 //! Days and months: what is kept alive, what lapses, and who is told when.
 
-use crate::support::connection::{as_service, db, on_shared_stack, options, zoom_calls, Host, KEYS};
+use crate::support::connection::{as_service, db, options, zoom_calls, Host, KEYS};
+use crate::support::on_shared_stack;
 use anyhow::{Context, Result};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::stream::{StreamExt, TryStreamExt};

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 
-use crate::support::connection::{address_of_worker, as_service, db, on_shared_stack, options, until, Host, KEYS};
+use crate::support::connection::{address_of_worker, as_service, db, options, until, Host, KEYS};
+use crate::support::on_shared_stack;
 use anyhow::{ensure, Error, Result};
 use local_stack::zoom::{Endpoint, Fault, Rules, SecretKind};
 use local_stack::{Stack, StackOptions};

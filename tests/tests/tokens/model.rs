@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::support::connection::{as_service, db, live_tokens, on_shared_stack, options, Host};
+use crate::support::connection::{as_service, db, live_tokens, options, Host};
 use crate::support::drift::show;
+use crate::support::on_shared_stack;
 use crate::support::seeds;
 use anyhow::{anyhow, ensure, Result};
 use chrono::TimeDelta;

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use crate::support::connection::{as_service, db, on_shared_stack, options, zoom_calls, Host};
+use crate::support::connection::{as_service, db, options, zoom_calls, Host};
+use crate::support::on_shared_stack;
 use crate::support::Reply;
 use anyhow::{ensure, Context, Result};
 use chrono::TimeDelta;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::support::connection::{self, address_of_worker, on_shared_stack, until, zoom_calls, Host};
+use crate::support::connection::{self, address_of_worker, until, zoom_calls, Host};
+use crate::support::on_shared_stack;
 use crate::support::Reply;
 use anyhow::Result;
 use futures_util::future::try_join_all;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::support::connection::{as_service, on_shared_stack, zoom_calls, Host};
+use crate::support::connection::{as_service, zoom_calls, Host};
+use crate::support::on_shared_stack;
 use anyhow::{Context, Result};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use local_stack::zoom::{Answer, AppAccess, Endpoint, Fault, Target, Truncation, CLASSIC_SCOPES, GRANULAR_SCOPES};
