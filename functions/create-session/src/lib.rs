@@ -18,7 +18,8 @@ use shared::{
     error::{Error, FieldErrors},
     time::now,
     zoom::{
-        api::{read_meeting, ApiFailure, ApiRequest, Meeting, MeetingDetails},
+        api::{read_meeting, ApiRequest, Meeting, MeetingDetails},
+        api_failure::ApiFailure,
         connection::TokenClaim,
     },
 };

@@ -54,8 +54,8 @@ struct Counts {
 async fn refresh_all(call: &RequestContext<'_>) -> Result<Answer, Error> {
     let zoom = call.zoom()?;
     json_answer(&Counts {
-        resealed: reseal(&zoom, &call.db).await?,
-        refreshed: refresh_due(&zoom, &call.db, &zoom.bounds(LONGEST_RUN, MAX_CALLS)).await?,
+        resealed: reseal(&zoom).await?,
+        refreshed: refresh_due(&zoom, &zoom.bounds(LONGEST_RUN, MAX_CALLS)).await?,
     })
 }
 

@@ -14,7 +14,8 @@ use shared::{
     input,
     secret::Secret,
     zoom::{
-        api::{read_meeting, ApiFailure, ApiRequest, MeetingId},
+        api::{read_meeting, ApiRequest, MeetingId},
+        api_failure::ApiFailure,
         connection::TokenClaim,
     },
 };

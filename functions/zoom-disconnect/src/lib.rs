@@ -83,7 +83,7 @@ pub async fn handle(call: &RequestContext<'_>) -> Result<Answer, Error> {
             revocation,
             left_at_zoom,
         } => {
-            revocation::finish(&zoom, &call.db, &revocation).await?;
+            revocation::finish(&zoom, &revocation).await?;
             left_at_zoom
         }
         Begun::Pending => return Err(Error::Internal("a disconnect that is to happen anyway waits")),

@@ -21,7 +21,7 @@ use shared::{
     secret::Secret,
     time,
     zoom::{
-        api::ApiFailure,
+        api_failure::ApiFailure,
         connection::{access_token_context, refresh_token_context},
         oauth::{connection_handle, handle_hash, state_hash, verifier_context, RevokeOutcome},
         scopes,

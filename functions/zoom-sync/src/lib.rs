@@ -88,7 +88,7 @@ async fn run(call: &RequestContext<'_>) -> Result<Answer, Error> {
         part(due.outbox, drain(&zoom, Whose::Everybodys, &bounds)),
         part(due.creations, creations::settle(&zoom, None, &bounds)),
         part(due.revocations, revocations::finish(call, &zoom, &bounds)),
-        part(due.connections, refresh_due(&zoom, &call.db, &bounds)),
+        part(due.connections, refresh_due(&zoom, &bounds)),
         part(due.purge, purge(&call.db, &bounds)),
         part(due.watch, watch::watch(call, &zoom, &bounds)),
     );

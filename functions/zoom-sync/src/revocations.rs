@@ -42,7 +42,7 @@ pub async fn finish(call: &RequestContext<'_>, zoom: &Zoom<'_>, bounds: &Bounds)
         .rpc("edge_revocations_claim", &json!({"max_rows": MAX_REVOCATIONS}))
         .await?;
     let mut finished = Finished::default();
-    let finish = async |revocation| revocation::finish(zoom, &call.db, &revocation).await;
+    let finish = async |revocation| revocation::finish(zoom, &revocation).await;
     for outcome in each(claimed.revocations, AT_ONCE, bounds, finish)
         .await
         .into_iter()

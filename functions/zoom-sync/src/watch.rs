@@ -13,7 +13,8 @@ use shared::{
     run::{each, Bounds},
     time::{self, now},
     zoom::{
-        api::{ApiFailure, ApiRequest, MeetingId, PageToken},
+        api::{ApiRequest, MeetingId, PageToken},
+        api_failure::ApiFailure,
         connection::TokenClaim,
         meeting_settings::shown,
         Zoom,

@@ -13,7 +13,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    api::{classify, ApiFailure, ApiRequest},
+    api::ApiRequest,
+    api_failure::{classify, ApiFailure},
     oauth::RevokeOutcome,
     token_response::{ExpiredReason, TokenSet, TokenVerdict},
     Zoom,

@@ -10,7 +10,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    api::{read_meeting, read_page, ApiFailure, ApiRequest, MeetingId, PageToken},
+    api::{read_meeting, read_page, ApiRequest, MeetingId, PageToken},
+    api_failure::ApiFailure,
     connection::TokenClaim,
     Zoom,
 };

@@ -7,7 +7,6 @@ use uuid::Uuid;
 
 use super::Zoom;
 use crate::{
-    db::Database,
     error::Error,
     run::{each, Bounds},
 };
@@ -41,9 +40,10 @@ pub struct Refreshed {
 /// Refreshes what is due, and begins nothing more once the bounds are reached.
 ///
 /// # Errors
-/// As [`Database::rpc`].
-pub async fn refresh_due(zoom: &Zoom<'_>, db: &Database, bounds: &Bounds) -> Result<Refreshed, Error> {
-    let due: Due = db
+/// As [`crate::db::Database::rpc`].
+pub async fn refresh_due(zoom: &Zoom<'_>, bounds: &Bounds) -> Result<Refreshed, Error> {
+    let due: Due = zoom
+        .db
         .rpc("edge_refresh_due", &json!({"max_rows": MAX_CONNECTIONS}))
         .await?;
     let mut counts = Refreshed {

@@ -16,6 +16,7 @@
 //! | [`limits`] | Zoom's `Retry-After` |
 
 pub mod api;
+pub mod api_failure;
 pub mod connection;
 pub mod creations;
 pub mod keep_alive;

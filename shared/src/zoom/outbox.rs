@@ -12,7 +12,8 @@ use serde_json::{json, Value};
 use uuid::Uuid;
 
 use super::{
-    api::{ApiFailure, ApiRequest, MeetingDetails, MeetingId, Obstacle},
+    api::{ApiRequest, MeetingDetails, MeetingId},
+    api_failure::{ApiFailure, Obstacle},
     connection::TokenClaim,
     Zoom,
 };

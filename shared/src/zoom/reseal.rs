@@ -10,7 +10,6 @@ use super::{
     Zoom,
 };
 use crate::{
-    db::Database,
     error::Error,
     seal::{SealContext, SealingKeys},
 };
@@ -45,10 +44,11 @@ pub struct Resealed {
 /// runs is sealed with the first key by that change.
 ///
 /// # Errors
-/// As [`Database::rpc`].
-pub async fn reseal(zoom: &Zoom<'_>, db: &Database) -> Result<Resealed, Error> {
+/// As [`crate::db::Database::rpc`].
+pub async fn reseal(zoom: &Zoom<'_>) -> Result<Resealed, Error> {
     let keys = &zoom.app().sealing_keys;
-    let stale: Stale = db
+    let stale: Stale = zoom
+        .db
         .rpc(
             "edge_reseal_claim",
             &json!({"key_id": keys.first_id(), "max_rows": MAX_CONNECTIONS}),
@@ -70,7 +70,8 @@ pub async fn reseal(zoom: &Zoom<'_>, db: &Database) -> Result<Resealed, Error> {
         ) else {
             continue;
         };
-        let _: Value = db
+        let _: Value = zoom
+            .db
             .rpc(
                 "edge_reseal",
                 &json!({

@@ -13,7 +13,7 @@ use super::{
     token_response::TokenVerdict,
     Zoom,
 };
-use crate::{db::Database, error::Error, log};
+use crate::{error::Error, log};
 
 /// The tokens of a connection that is no more; sealed.
 #[derive(Debug, Deserialize)]
@@ -29,8 +29,8 @@ pub struct Revocation {
 /// Revokes the grant and forgets its tokens.
 ///
 /// # Errors
-/// As [`Database::rpc`]; the revocation stays for `zoom-sync` then.
-pub async fn finish(zoom: &Zoom<'_>, db: &Database, revocation: &Revocation) -> Result<(), Error> {
+/// As [`crate::db::Database::rpc`]; the revocation stays for `zoom-sync` then.
+pub async fn finish(zoom: &Zoom<'_>, revocation: &Revocation) -> Result<(), Error> {
     let revoked = revoke(zoom, revocation).await;
     if matches!(revoked, Ok(RevokeOutcome::Failed) | Err(_)) {
         log::write(&json!({
@@ -38,7 +38,8 @@ pub async fn finish(zoom: &Zoom<'_>, db: &Database, revocation: &Revocation) -> 
             "code": revoked.err().map(|error| error.code()),
         }));
     }
-    let _: Value = db
+    let _: Value = zoom
+        .db
         .rpc(
             "edge_disconnect_complete",
             &json!({"revocation_id": revocation.revocation_id}),

@@ -72,7 +72,7 @@ impl Settings {
     /// # Errors
     /// If a function is not known here.
     pub fn problems(&self, host: Host, functions: &[&str]) -> Result<Vec<String>> {
-        let mut problems = BTreeSet::new();
+        let mut problems = BTreeSet::<(&str, &str)>::new();
         for function in functions {
             let needs =
                 needs_of(function).with_context(|| format!("{function} is missing in xtask/src/deploy/needs.rs"))?;
@@ -84,7 +84,7 @@ impl Settings {
                 _ => self.get(name),
             };
             if let Err(error) = Config::read(value, needs) {
-                problems.extend(split(&error.to_string()));
+                problems.extend(error.problems());
             }
         }
         if !self.is_example {
@@ -98,9 +98,9 @@ impl Settings {
                         example.get(variable.name) == Some(value) || PLACEHOLDERS.iter().any(|part| value.contains(part))
                     })
             });
-            problems.extend(kept.map(|variable| format!("{} still has the example's value", variable.name)));
+            problems.extend(kept.map(|variable| (variable.name, "still has the example's value")));
         }
-        Ok(problems.into_iter().map(|problem| with_source(&problem)).collect())
+        Ok(problems.into_iter().map(with_source).collect())
     }
 
     /// What is wrong with `ZOOM_REDIRECT_URI`, where the functions' address is known.
@@ -119,18 +119,11 @@ fn given_by(host: Host, variable: &Variable) -> bool {
     host == Host::Supabase && variable.is_platforms()
 }
 
-/// The parts of `The configuration is not complete: A is missing; B is not a URL.`
-fn split(error: &str) -> impl Iterator<Item = String> + '_ {
-    let list = error.split_once(": ").map_or(error, |(_, list)| list);
-    list.trim_end_matches('.').split("; ").map(str::to_owned)
-}
-
 /// The problem and, in brackets, where the variable comes from.
-fn with_source(problem: &str) -> String {
-    let name = problem.split(' ').next().unwrap_or_default();
+fn with_source((name, problem): (&str, &str)) -> String {
     match VARIABLES.iter().find(|variable| variable.name == name) {
-        Some(variable) => format!("{problem} ({})", variable.source),
-        None => problem.to_owned(),
+        Some(variable) => format!("{name} {problem} ({})", variable.source),
+        None => format!("{name} {problem}"),
     }
 }
 
