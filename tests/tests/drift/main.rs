@@ -9,3 +9,4 @@ mod life_stories;
 mod model;
 mod start;
 mod webhooks;
+mod week_without_events;

@@ -1,5 +1,5 @@
 //! The tests that use the local stack. Each folder in `tests/tests` is one program; each of its files is run by itself,
-//! as many at a time as there are processors, since much of what they do is waiting.
+//! three at a time for every two processors, since much of what they do is waiting.
 
 use std::fs;
 use std::path::PathBuf;
@@ -48,7 +48,8 @@ struct File {
 pub fn run(kind: Kind, only: &[String], test_args: &[String]) -> Result<Vec<Outcome>> {
     let (options, names): (Vec<_>, Vec<_>) = test_args.iter().partition(|argument| argument.starts_with('-'));
     let files = build(kind, only, &names)?;
-    let at_a_time = std::thread::available_parallelism().map_or(1, |count| count.get());
+    let processors = std::thread::available_parallelism().map_or(1, |count| count.get());
+    let at_a_time = processors.saturating_add(processors / 2);
     println!(
         "\n== {} tests: {} files, {at_a_time} at a time",
         kind.name(),
