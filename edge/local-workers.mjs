@@ -30,24 +30,29 @@ const names = config.modules ? Object.keys(config.modules) : fs.readdirSync(path
 
 /** A function as its environment in wrangler.toml describes it, with our variables and our way out. */
 function worker(name) {
-  const { workerOptions, main } = config.modules ? other(name) : readWorker(wranglerToml, name);
+  const { workerOptions, main, modules } = config.modules ? other(name) : readWorker(wranglerToml, name);
   if (!fs.existsSync(main)) throw new Error(`${main} is missing: build it with \`cargo xtask build\``);
   return {
     ...workerOptions,
     name,
     modulesRoot: root,
-    modules: true,
-    scriptPath: main,
+    ...(modules ? { modules } : { modules: true, scriptPath: main }),
     // Not what a developer keeps in .dev.vars.
     bindings: config.env,
     outboundService: { external: { address: config.egress, http: { style: 1 /* proxy: requests name the whole URL */ } } },
   };
 }
 
-/** What is served in place of a function, under the same conditions. */
+/** What is served in place of a function, under the same conditions: one file, and the WebAssembly beside it. */
 function other(name) {
-  const modulesRules = [{ type: "CompiledWasm", include: ["**/*.wasm"] }];
-  return { workerOptions: { compatibilityDate: date, modulesRules }, main: config.modules[name] };
+  const main = config.modules[name];
+  const beside = fs.existsSync(main) ? fs.readdirSync(path.dirname(main)) : [];
+  const wasm = beside.filter((file) => file.endsWith(".wasm"));
+  const modules = [
+    { type: "ESModule", path: main },
+    ...wasm.map((file) => ({ type: "CompiledWasm", path: path.join(path.dirname(main), file) })),
+  ];
+  return { workerOptions: { compatibilityDate: date }, main, modules };
 }
 
 /** What passes requests on; workerd's socket is its own, with nothing of Miniflare's between it and the client. */

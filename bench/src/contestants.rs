@@ -73,11 +73,21 @@ impl Setup {
             .headers()
             .get("location")
             .and_then(|value| value.to_str().ok());
+        let page = self.client.get(location.unwrap_or_default()).send().await?;
+        let page = page.error_for_status()?.text().await?;
+        let handle = page.split_once("handle=").and_then(|(_, rest)| rest.get(..43));
+        let confirm = format!("{}/rest/v1/rpc/confirm_zoom_connection", self.stack.url());
         self.client
-            .get(location.unwrap_or_default())
+            .post(confirm)
+            .header("apikey", key)
+            .bearer_auth(&self.host.access_token)
+            .json(&json!({"handle": handle}))
             .send()
             .await?
             .error_for_status()?;
+        // One host does here what no host does.
+        let sql = "update video_sessions_private.quotas set most = 2000000000";
+        self.stack.db().await?.execute(sql, &[]).await?;
         Ok(())
     }
 

@@ -88,7 +88,7 @@ impl Scenario {
         let token = &setup.host.access_token;
         match self {
             Self::Create => post.bearer_auth(token).json(&new_session()),
-            Self::OauthStart => post.bearer_auth(token).json(&json!({})),
+            Self::OauthStart => post.bearer_auth(token),
             Self::GarbledToken => post.bearer_auth("eyJhbGciOiJFUzI1NiJ9.garbled").json(&new_session()),
             Self::WrongSignature => {
                 let (signed, signature) = token.rsplit_once('.').unwrap_or_default();
@@ -97,7 +97,7 @@ impl Scenario {
             }
             Self::Webhook => event(post, secret),
             Self::ForgedEvent => event(post, "another secret"),
-            Self::Hello | Self::ThreeCalls => post.json(&json!({})),
+            Self::Hello | Self::ThreeCalls => post,
         }
     }
 }

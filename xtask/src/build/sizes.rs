@@ -13,7 +13,7 @@ use super::function::Function;
 const LIMIT_KB: f64 = 230.0;
 
 /// The same where the WebAssembly is base64 inside the JavaScript.
-const LIMIT_INSIDE_KB: f64 = 420.0;
+const LIMIT_INSIDE_KB: f64 = 310.0;
 
 /// What one function weighs, in bytes.
 pub struct Size {
