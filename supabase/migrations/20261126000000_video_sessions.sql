@@ -1,8 +1,8 @@
--- Video Sessions: the whole database in one statement, which does all or nothing. `cargo xtask sql baseline` makes it from
--- supabase/baseline.sql and supabase/schemas/.
+-- Video Sessions: the whole database in one statement, which does all or nothing. `cargo xtask sql baseline` makes it
+-- from supabase/baseline.sql and supabase/schemas/.
 --
--- The Supabase CLI runs it (`supabase db push`), so does the SQL editor of the dashboard, and so does `psql -f`. Another run
--- changes nothing.
+-- The Supabase CLI runs it (`supabase db push`), so does the SQL editor of the dashboard, and so does `psql -f`.
+-- Another run changes nothing.
 
 do $video_sessions$
 declare
@@ -713,11 +713,25 @@ $$;
 create trigger add_invite after insert on public.video_sessions
 for each row execute function video_sessions_private.add_invite();
 
--- A session as its host sees it when it has just been made.
+-- A session as the functions answer it. Field by field: a column that is added later is not in their answers by itself.
+create function video_sessions_private.session_as_json(session public.video_sessions) returns jsonb
+language sql stable set search_path = ''
+as $$
+  select jsonb_build_object(
+    'id', session.id, 'host_id', session.host_id, 'provider', session.provider, 'title', session.title,
+    'description', session.description, 'scheduled_start', session.scheduled_start, 'timezone', session.timezone,
+    'duration_minutes', session.duration_minutes, 'max_participants', session.max_participants,
+    'status', session.status, 'started_at', session.started_at, 'ended_at', session.ended_at,
+    'join_url', session.join_url, 'provider_meeting_id', session.provider_meeting_id, 'passcode', session.passcode,
+    'settings', session.settings, 'created_at', session.created_at, 'updated_at', session.updated_at
+  )
+$$;
+
+-- The same for its host when it has just been made.
 create function video_sessions_private.session_with_code(session public.video_sessions) returns jsonb
 language sql stable security definer set search_path = ''
 as $$
-  select to_jsonb(session) || jsonb_build_object(
+  select video_sessions_private.session_as_json(session) || jsonb_build_object(
     'share_code', (select share_code from public.video_session_invites where session_id = session.id)
   )
 $$;
@@ -747,7 +761,8 @@ create table public.video_session_participants (
   session_id uuid not null references public.video_sessions (id) on delete cascade,
   user_id uuid not null references auth.users (id) on delete cascade,
   role text not null default 'participant' check (role in ('host', 'participant')),
-  -- The session's, by trigger, for policies to compare. No foreign key: PostgREST would not know by which of two to embed.
+  -- The session's, by trigger, for policies to compare. No foreign key: PostgREST would not know by which of two to
+  -- embed.
   host_id uuid not null default auth.uid(),
   created_at timestamptz not null default now(),
   primary key (session_id, user_id)
@@ -1852,8 +1867,8 @@ begin
 end
 $$;
 
--- A connection that can be used again brings back what was put off for it. What somebody else has locked is being looked
--- at in this moment: it is left to them, since whoever holds a change may be waiting for the connection.
+-- A connection that can be used again brings back what was put off for it. What somebody else has locked is being
+-- looked at in this moment: it is left to them, since whoever holds a change may be waiting for the connection.
 create function video_sessions_private.connection_is_back() returns trigger
 language plpgsql security definer set search_path = ''
 as $$
@@ -1887,11 +1902,12 @@ for each row when (
 execute function video_sessions_private.connection_is_back();
 
 -- Claims what is due for five minutes: much longer than it takes to send one change. Of each Zoom account two changes
--- are being sent at a time, whoever sends them; what has to wait for its turn queues behind its host's others. A meeting
--- belongs to the Zoom user that made it: while its host is connected as another one, or not at all, its changes wait.
+-- are being sent at a time, whoever sends them; what has to wait for its turn queues behind its host's others. A
+-- meeting belongs to the Zoom user that made it: while its host is connected as another one, or not at all, its changes
+-- wait.
 --
--- What is found blocked is put off, so that it does not stand in front of what can be sent: for as long as the connection
--- says, or where nobody knows how long, for half of its age, a minute at least and six hours at most.
+-- What is found blocked is put off, so that it does not stand in front of what can be sent: for as long as the
+-- connection says, or where nobody knows how long, for half of its age, a minute at least and six hours at most.
 -- `connection_is_back` brings it back before that.
 --
 -- `only_user`: of one user alone; what waits for its turn, too. With `scope` `everything` (the connection is about to
@@ -2057,9 +2073,9 @@ begin
 end
 $$;
 
--- What became of claimed changes, many at once: `{task_id, result, code?, retry_after_seconds?}` with the result `done`;
--- `gone`, the meeting does not exist any more; `wait`, for what `code` says, which is no try; `failed`, a try in vain;
--- `unsent`, it was not begun. Gives an outcome for each, in order.
+-- What became of claimed changes, many at once: `{task_id, result, code?, retry_after_seconds?}` with the result
+-- `done`; `gone`, the meeting does not exist any more; `wait`, for what `code` says, which is no try; `failed`, a try
+-- in vain; `unsent`, it was not begun. Gives an outcome for each, in order.
 --
 -- Only one lock is waited for: who changes many sessions at once takes their locks in an order of their own. What is
 -- `locked` in a batch has to be settled again, at last alone.
@@ -2244,9 +2260,9 @@ $$;
 
 -- 075_life.sql
 
--- A session lives as long as its meeting does. A Zoom meeting is started and ended any number of times; what is known of
--- that is kept as facts, in whatever order it comes. A session's status, start and end follow from the facts, the plan and
--- the clock: `state_of` says how, and nothing else does.
+-- A session lives as long as its meeting does. A Zoom meeting is started and ended any number of times; what is known
+-- of that is kept as facts, in whatever order it comes. A session's status, start and end follow from the facts, the
+-- plan and the clock: `state_of` says how, and nothing else does.
 
 -- Each time that a meeting was held.
 create table video_sessions_private.meeting_instances (
@@ -2963,8 +2979,9 @@ where status <> 'scheduled';
 -- One page of the caller's sessions, hosted and taken part in: upcoming and ongoing ones by their start, past ones the
 -- newest first. `after_start` and `after_id` are scheduled_start and id of the last session of the page before.
 --
--- The limit is inside, so that PostgREST embeds for the page alone. It counts, writes and locks nothing. Each branch reads
--- an index of its own as far as the page goes; the sessions that a user is a guest of are read whole, which are few.
+-- The limit is inside, so that PostgREST embeds for the page alone. It counts, writes and locks nothing. Each branch
+-- reads an index of its own as far as the page goes; the sessions that a user is a guest of are read whole, which are
+-- few.
 create function public.my_video_sessions(
   phase text, page_size integer default 20, after_start timestamptz default null, after_id uuid default null
 ) returns setof public.video_sessions
@@ -3478,8 +3495,8 @@ $$;
 -- 105_watch.sql
 
 -- The watch: what events would have said, by asking. Without any event from Zoom the same end is reached, later. A
--- session is asked about around its planned start and end and while it runs over, where events have not said so already;
--- each host's list of meetings is looked through twice a day for what was moved, renamed or deleted.
+-- session is asked about around its planned start and end and while it runs over, where events have not said so
+-- already; each host's list of meetings is looked through twice a day for what was moved, renamed or deleted.
 
 -- When Zoom is asked about a session next.
 create table video_sessions_private.watched_sessions (
@@ -4020,8 +4037,8 @@ $$;
 create trigger video_sessions_account_deleted after delete on auth.users
 for each row execute function video_sessions_private.account_deleted();
 
--- Connections of deleted accounts that can leave: nothing of theirs is on its way to Zoom any more, or never will be, or
--- a day is over.
+-- Connections of deleted accounts that can leave: nothing of theirs is on its way to Zoom any more, or never will be,
+-- or a day is over.
 create function video_sessions_private.connections_leaving() returns setof public.user_integrations_zoom
 language sql stable security definer set search_path = ''
 as $$
@@ -4328,7 +4345,7 @@ begin
       end if;
     end if;
     if joined then
-      return jsonb_build_object('outcome', 'joined', 'session', to_jsonb(session));
+      return jsonb_build_object('outcome', 'joined', 'session', video_sessions_private.session_as_json(session));
     end if;
   end if;
   update video_sessions_private.share_code_misses set misses = misses + 1 where user_id = joiner;
@@ -5044,8 +5061,8 @@ end
 $migration$;
   $schemas$;
 
-  -- Sessions to come are taken over from a hand-written integration under the same ids. Nobody knows which Zoom user made
-  -- their meetings: that stays open until Zoom has answered for one.
+  -- Sessions to come are taken over from a hand-written integration under the same ids. Nobody knows which Zoom user
+  -- made their meetings: that stays open until Zoom has answered for one.
   if to_regclass('public.video_sessions_legacy') = any (by_hand) then
     for found in
       select old.id, old.host_id, old.scheduled_start, to_jsonb(old) as detail,
@@ -5159,8 +5176,8 @@ $migration$;
 end
 $video_sessions$;
 
--- The dashboard's editor hides notices, and shows what the last statement gives. The CLI shows neither: what was said is in
--- video_sessions_private.installation.
+-- The dashboard's editor hides notices, and shows what the last statement gives. The CLI shows neither: what was said
+-- is in video_sessions_private.installation.
 select unnest(string_to_array(
   coalesce(
     nullif(current_setting('video_sessions.outcome', true), ''),
