@@ -6,6 +6,7 @@ mod support;
 mod bad_input;
 mod edge_hosts;
 mod log_lines;
+mod meeting_settings;
 mod openapi;
 mod outbound_calls;
 mod sign_in;
