@@ -6,6 +6,8 @@ use local_stack::zoom::NewUser;
 use local_stack::{Stack, StackOptions};
 use serde_json::{json, Map, Value};
 
+type Settings = Vec<(&'static str, bool)>;
+
 /// What hosts have set in Zoom: the simulator's.
 const OWN: [(&str, bool); 5] = [
     ("waiting_room", false),
@@ -52,7 +54,7 @@ async fn the_installation_chooses_and_a_session_chooses_otherwise() -> Result<()
         ("mute_upon_entry", true),
     ];
     // What the installation says, what the session says, and what comes of it beside what the host has in Zoom.
-    let cases: [(&str, Value, Vec<(&str, bool)>); 5] = [
+    let cases: [(&str, Value, Settings); 5] = [
         ("", json!({}), DEFAULT.to_vec()),
         (
             "",
