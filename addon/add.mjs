@@ -56,7 +56,8 @@ function present(app, group) {
 function judge(found, wanted, remembered) {
   if (found.size === 0) return "new";
   const known = [...found].filter(([file]) => remembered[file]);
-  if (found.size === wanted.size && [...wanted].every(([file, content]) => found.get(file)?.equals(content))) return "same";
+  const isSame = ([file, content]) => found.get(file)?.equals(content);
+  if (found.size === wanted.size && [...wanted].every(isSame)) return "same";
   if (known.length === 0) return "own";
   return known.length === found.size && known.every(([file, content]) => remembered[file] === hash(content))
     ? "ours"
@@ -68,7 +69,8 @@ export function configBlocks(text, functions) {
   const missing = [];
   const warnings = [];
   for (const name of functions) {
-    const header = new RegExp(`^[ \\t]*\\[[ \\t]*functions[ \\t]*\\.[ \\t]*["']?${name}["']?[ \\t]*\\][ \\t]*(#.*)?$`, "m");
+    const key = `[ \\t]*functions[ \\t]*\\.[ \\t]*["']?${name}["']?[ \\t]*`;
+    const header = new RegExp(`^[ \\t]*\\[${key}\\][ \\t]*(#.*)?$`, "m");
     const dotted = new RegExp(`^[ \\t]*(functions[ \\t]*\\.[ \\t]*)?["']?${name}["']?[ \\t]*[.=]`, "m");
     const found = header.exec(text);
     if (!found && !dotted.test(text)) {
@@ -76,7 +78,9 @@ export function configBlocks(text, functions) {
     } else if (found) {
       const block = text.slice(found.index + found[0].length).split(/^[ \t]*\[/m)[0];
       if (!/^[ \t]*verify_jwt[ \t]*=[ \t]*false\b/m.test(block)) {
-        warnings.push(`[functions.${name}] in ${CONFIG} has to say verify_jwt = false: the function checks its callers itself.`);
+        warnings.push(
+          `[functions.${name}] in ${CONFIG} has to say verify_jwt = false: the function checks its callers itself.`,
+        );
       }
     }
   }
@@ -113,8 +117,8 @@ export function add(app, { dryRun = false, replace = false } = {}) {
   if (inTheWay.length > 0 && !replace) {
     const list = inTheWay.map(({ group }) => `\n  ${group}`).join("");
     throw new Error(
-      `these are there already, and are not from here:${list}\nNothing was changed. With --replace yours are kept beside, as ` +
-        "NAME.replaced.",
+      `these are there already, and are not from here:${list}\n` +
+        "Nothing was changed. With --replace yours are kept beside, as NAME.replaced.",
     );
   }
 
@@ -173,8 +177,9 @@ export function add(app, { dryRun = false, replace = false } = {}) {
   console.log(said.length > 0 ? said.join("\n") : "  Everything is there already: nothing was changed.");
   for (const warning of config.warnings) console.log(`\n${warning}`);
   if (changed.length > 0) {
+    const list = changed.map((file) => `\n  ${file}`).join("");
     console.log(
-      `\nLeft as they are, because somebody changed them since they were added:${changed.map((file) => `\n  ${file}`).join("")}\n` +
+      `\nLeft as they are, because somebody changed them since they were added:${list}\n` +
         "With --replace yours are kept beside, as NAME.replaced, and this release's are taken.",
     );
   }
@@ -184,15 +189,16 @@ export function add(app, { dryRun = false, replace = false } = {}) {
 
 function nextSteps(app, groups, functions) {
   const prefix = "supabase/migrations/";
-  const ours = [...groups.keys()].filter((group) => group.startsWith(prefix)).map((group) => group.slice(prefix.length));
+  const migrations = [...groups.keys()].filter((group) => group.startsWith(prefix));
+  const ours = migrations.map((group) => group.slice(prefix.length));
   const reference = path.join(app, "supabase/.temp/project-ref");
   const project = fs.existsSync(reference) ? fs.readFileSync(reference, "utf8").trim() : "<project-ref>";
   const base = `https://${project}.supabase.co/functions/v1`;
   const way = howToPush(names(path.join(app, prefix)), ours);
   const database =
     way === "by hand"
-      ? `   Two of your migrations have the same version, which the CLI cannot push. Paste each file into the SQL editor of the\n` +
-        `   dashboard, or run it with psql; a second run does no harm:\n` +
+      ? "   Two of your migrations have the same version, which the CLI cannot push. Paste each file into the SQL editor of\n" +
+        "   the dashboard, or run it with psql; a second run does no harm:\n" +
         ours.map((name) => `     psql "$DATABASE_URL" -f ${prefix}${name}`).join("\n")
       : `     supabase db push --linked${way === "include all" ? " --include-all" : ""}\n` +
         (way === "include all" ? "   (--include-all, because your newest migration is newer than ours.)\n" : "") +
@@ -204,7 +210,8 @@ What comes next:
      supabase secrets set --env-file .env.video-sessions
 2. The database:
 ${database}
-   It says what moved aside, what was taken over, and what was not, in: select line from video_sessions_private.installation;
+   It says what moved aside, what was taken over, and what was not, in:
+     select line from video_sessions_private.installation;
 3. The functions:
      supabase functions deploy --use-api ${functions.join(" ")}
 4. The clock, once, in the SQL editor, with a secret key of the project (sb_secret_…):

@@ -95,9 +95,8 @@ class Instance {
   }
 
   /**
-   * `WebAssembly` as the glue sees it: whatever throws out of an export, also in a callback, is a crash. It goes on to
-   * whoever called; but what the host called, such as a promise's callback, has nobody, and Deno ends the process over
-   * that.
+   * `WebAssembly` as the glue sees it. An error that leaves an export is a crash. Our own callers get the error. The host's
+   * calls, such as a promise's callback, must not: nothing catches it there, and Deno ends the process.
    */
   #guardedWebAssembly() {
     const guard = (call) => {

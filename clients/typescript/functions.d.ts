@@ -102,10 +102,10 @@ export interface paths {
         put?: never;
         /**
          * End the connection to Zoom
-         * @description Settles creations whose outcome nobody knows and tells Zoom what the app has changed in sessions, for ten seconds at
-         *     most, and says what is left (`left_at_zoom`): it waits until the same Zoom account is connected again. Then revokes the connection's tokens
-         *     at Zoom and forgets them, also while Zoom is down. Without a connection it does nothing. Sessions stay; the host cannot
-         *     start them until the same Zoom account is connected again.
+         * @description For ten seconds at most, it settles creations whose outcome is unknown, and tells Zoom what the app has changed in
+         *     sessions. `left_at_zoom` says what is left: that waits until the same Zoom account is connected again. Then it revokes
+         *     the connection's tokens at Zoom and forgets them, also while Zoom is down. Without a connection it does nothing. Sessions
+         *     stay; the host cannot start them until the same Zoom account is connected again.
          */
         post: operations["disconnectZoom"];
         delete?: never;
@@ -143,9 +143,9 @@ export interface paths {
          * Keep connections alive
          * @description **A user** refreshes the own connection, unless its access token is good for ten more minutes, and learns how it stands.
          *
-         *     **A service** refreshes all connections that are due, at most 100 in a run and for 20 seconds: those that will be needed
-         *     within ten minutes, and those that nobody has refreshed for 30 days. It also seals anew up to 200 connections whose
-         *     tokens are sealed with another key than the first of `TOKEN_ENCRYPTION_KEYS`.
+         *     **A service** refreshes all connections that are due, at most 100 in a run and for 20 seconds. A connection is due if it
+         *     will be needed within ten minutes, or was last refreshed 30 days ago. A run also rotates keys: it seals the tokens of up
+         *     to 200 connections with the first key of `TOKEN_ENCRYPTION_KEYS`.
          */
         post: operations["refreshToken"];
         delete?: never;
@@ -339,11 +339,11 @@ export interface paths {
         /**
          * Tell Zoom what was changed
          * @description **A user** has the own changes of sessions sent to Zoom at once: an app calls this right after a change, and does not wait
-         *     for the clock. `waiting` counts what Zoom has not confirmed yet, for which the clock goes on. Changes are sent two at a
-         *     time for each Zoom account, whoever sends them, for ten seconds at most.
+         *     for the clock. `waiting` counts what Zoom has not confirmed yet, for which the clock goes on. The call sends
+         *     for ten seconds at most. Each Zoom account gets two changes at a time, from all callers together.
          *
          *     **A service** runs what runs by the clock. One question to the database says what there is to do: changes are sent to
-         *     Zoom, creations whose outcome nobody knows are settled, connections that were left are revoked, those that are due are
+         *     Zoom, creations whose outcome is unknown are settled, connections that were left are revoked, those that are due are
          *     refreshed, what has run out is removed. All of that happens side by side, six calls at a time, for 45 seconds or
          *     1,800 calls at most; the next run goes on. If a part fails, the others run all the same, and the first failure is
          *     answered. Several runs at once share the work.
@@ -434,7 +434,7 @@ export interface components {
                 changes: number;
                 /** @description Meetings of sessions that were cancelled or deleted. */
                 deletions: number;
-                /** @description Sessions of which nobody knows whether Zoom made a meeting. */
+                /** @description Sessions that may or may not have a meeting in Zoom. */
                 creations: number;
             };
         };
@@ -694,7 +694,7 @@ export interface components {
         OwnSyncCounts: {
             /** @description Told to Zoom, or nothing left to tell. */
             sent: components["schemas"]["Count"];
-            /** @description What Zoom has not confirmed yet, creations whose outcome nobody knows among it. */
+            /** @description What Zoom has not confirmed yet, creations with an unknown outcome included. */
             waiting: components["schemas"]["Count"];
         };
         SyncCounts: {
@@ -705,7 +705,7 @@ export interface components {
                 /** @description To be tried again later. */
                 postponed: components["schemas"]["Count"];
             };
-            /** @description Creations whose outcome nobody knew. */
+            /** @description Creations whose outcome was unknown. */
             creations: {
                 /** @description Meetings that became sessions. */
                 adopted: components["schemas"]["Count"];
@@ -1597,7 +1597,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `session_not_found`: there is no such session, or it is none of the caller's. */
+            /** @description `session_not_found`: the caller has no such session. */
             404: {
                 headers: {
                     "X-Request-Id": components["headers"]["RequestId"];

@@ -93,8 +93,7 @@ pub enum Error {
     /// 429 `zoom_daily_limit`: the host's 100 meeting changes of the day are used up; seconds until they are back.
     #[error("Zoom allows 100 meeting changes a day, and today's are used up. Try again after 00:00 UTC.")]
     ZoomDailyLimit(u64),
-    /// 429 `zoom_daily_limit`: the Zoom account's requests of the day are used up, whoever made them; seconds until
-    /// they are back.
+    /// 429 `zoom_daily_limit`: the Zoom account has used up its requests of the day; seconds until they are back.
     #[error("Your Zoom account has no requests left for today. Try again after 00:00 UTC.")]
     ZoomAccountDailyLimit(u64),
     /// 503 `zoom_rate_limited`; seconds to wait.

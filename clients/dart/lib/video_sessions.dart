@@ -215,7 +215,7 @@ class VideoSessions {
           )
           .timeout(timeout);
     } on Exception {
-      // ClientException, SocketException, TimeoutException: nobody knows whether the call arrived.
+      // ClientException, SocketException, TimeoutException: the call may or may not have arrived.
       throw Problem.offline;
     }
     final Object? read;

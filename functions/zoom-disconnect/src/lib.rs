@@ -1,10 +1,9 @@
 //! `POST zoom-disconnect`: a host ends the connection to Zoom.
 //!
-//! Creations whose outcome nobody knows are settled, and what the app changed in sessions is told to Zoom first, as far
-//! as that goes quickly; the answer says what is left. Then the connection's row goes
-//! and its sealed tokens move to a list of revocations, in one transaction: from then on nobody uses them. Last, Zoom
-//! is asked to revoke them, and they are forgotten whatever it says. If this function dies in between, `zoom-sync`
-//! finishes the revocation.
+//! First, for a few seconds, creations whose outcome is unknown are settled, and Zoom is told what the app changed. The
+//! answer says what is left. Then, in one transaction, the connection's row goes and its sealed tokens move to a list of
+//! revocations, where nobody uses them. Last, Zoom is asked to revoke them, and they are forgotten whatever it says. If
+//! this function dies in between, `zoom-sync` finishes the revocation.
 
 use chrono::TimeDelta;
 use http::Method;
@@ -56,7 +55,7 @@ struct LeftAtZoom {
     changes: u64,
     /// Meetings of sessions that do not exist any more.
     deletions: u64,
-    /// Sessions of which nobody knows whether Zoom made a meeting.
+    /// Sessions that may or may not have a meeting in Zoom.
     creations: u64,
 }
 

@@ -129,7 +129,7 @@ pub fn classify(reply: Result<Reply, NoReply>, now: DateTime<Utc>) -> Result<Byt
     }
     let error: ApiError = json::parse(&reply.body).unwrap_or_default();
     Err(match (reply.status, error.code) {
-        // 408: whoever gave up waiting does not know what became of it.
+        // 408: the wait ended before the outcome was known.
         (..=399 | 408 | 500.., _) => ApiFailure::Unclear,
         (429, _) => ApiFailure::RateLimited(RateLimit::read(&reply.headers, &error.message, now)),
         (_, 4711 | 4700) => ApiFailure::MissingScope,

@@ -1,4 +1,4 @@
-//! Creations whose outcome nobody knows: Zoom was asked for a meeting and no answer was saved.
+//! Creations whose outcome is unknown: Zoom was asked for a meeting and no answer was saved.
 //!
 //! The meeting, if there is one, carries the creation's id at the start of its agenda. It is adopted, unless its time
 //! is over: then it is deleted. If there is none, the creation has failed. A host who is not connected any more cannot
