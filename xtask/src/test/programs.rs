@@ -245,9 +245,10 @@ fn files() -> Result<Vec<String>> {
             continue;
         }
         for file in fs::read_dir(&dir)? {
-            let path = file?.path().with_extension("");
-            if !path.ends_with("main") && !path.is_dir() {
-                names.push(path.strip_prefix(&root)?.to_string_lossy().into_owned());
+            let path = file?.path();
+            if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("main.rs") {
+                let name = path.with_extension("");
+                names.push(name.strip_prefix(&root)?.to_string_lossy().into_owned());
             }
         }
     }
