@@ -4,7 +4,6 @@
 mod support;
 
 mod edits;
-mod fault_matrix;
 mod idempotency;
 mod life_stories;
 mod model;
