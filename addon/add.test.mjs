@@ -19,7 +19,9 @@ function world(t) {
     fs.writeFileSync(path.join(dir, file), text);
   };
   const release = (version, body) => {
-    for (const file of ["cli.mjs", "add.mjs", "doctor.mjs"]) write(`${version}/${file}`, fs.readFileSync(path.join(HERE, file)));
+    for (const file of ["cli.mjs", "add.mjs", "doctor.mjs"]) {
+      write(`${version}/${file}`, fs.readFileSync(path.join(HERE, file)));
+    }
     write(`${version}/package.json`, JSON.stringify({ version, type: "module" }));
     write(`${version}/env.example`, "ZOOM_CLIENT_ID=your-client-id\n");
     write(`${version}/migrations/${OURS[0]}`, "select 1;\n");
@@ -149,7 +151,10 @@ test("what a newer release no longer has is removed, unless somebody changed it"
     const { status, said } = run("1.1.0", "add");
     assert.equal(status, changed ? 1 : 0, said);
     assert.equal(files()[removed], changed ? "// mine\n" : undefined);
-    assert.match(said, changed ? /somebody changed them[^]*start-session\/index\.ts/ : /removes +supabase\/functions\/start-session/);
+    const expected = changed
+      ? /somebody changed them[^]*start-session\/index\.ts/
+      : /removes +supabase\/functions\/start-session/;
+    assert.match(said, expected);
   }
 });
 

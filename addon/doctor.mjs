@@ -6,7 +6,8 @@ import { createHmac, randomBytes } from "node:crypto";
 import fs from "node:fs";
 
 export const FUNCTIONS = [
-  "create-session", "join-session", "refresh-token", "start-session", "zoom-disconnect", "zoom-oauth-callback", "zoom-oauth-start", "zoom-sync",
+  "create-session", "join-session", "refresh-token", "start-session", "zoom-disconnect", "zoom-oauth-callback",
+  "zoom-oauth-start", "zoom-sync",
   "zoom-webhook",
 ];
 const DEADLINE_MS = 20_000;
@@ -14,7 +15,9 @@ const DEADLINE_MS = 20_000;
 const { version } = JSON.parse(fs.readFileSync(new URL("package.json", import.meta.url), "utf8"));
 
 export async function doctor({ functionsUrl, secretKey, webhookToken, userToken, print = console.log }) {
-  if (!functionsUrl) throw new Error("say where the functions are: --functions-url https://<project-ref>.supabase.co/functions/v1");
+  if (!functionsUrl) {
+    throw new Error("say where the functions are: --functions-url https://<project-ref>.supabase.co/functions/v1");
+  }
   if (!secretKey) throw new Error("a secret key of the project is missing: --secret-key, or SUPABASE_SECRET_KEY");
   const base = functionsUrl.replace(/\/+$/, "");
   let fine = true;
@@ -26,7 +29,8 @@ export async function doctor({ functionsUrl, secretKey, webhookToken, userToken,
   /** Status and JSON of an answer; status 0 where nobody answers. */
   async function ask(path, options = {}) {
     try {
-      const answer = await fetch(`${base}/${path}`, { signal: AbortSignal.timeout(DEADLINE_MS), redirect: "manual", ...options });
+      const signal = AbortSignal.timeout(DEADLINE_MS);
+      const answer = await fetch(`${base}/${path}`, { signal, redirect: "manual", ...options });
       const text = await answer.text();
       let json = {};
       try {
@@ -39,7 +43,8 @@ export async function doctor({ functionsUrl, secretKey, webhookToken, userToken,
       return { status: 0, json: {} };
     }
   }
-  const check = (name, what, headers = {}) => ask(`${name}?check=${what}`, { headers: { apikey: secretKey, ...headers } });
+  const check = (name, what, headers = {}) =>
+    ask(`${name}?check=${what}`, { headers: { apikey: secretKey, ...headers } });
 
   const answers = new Map();
   for (const name of FUNCTIONS) answers.set(name, await check(name, "configuration"));
