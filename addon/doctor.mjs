@@ -78,9 +78,11 @@ export async function doctor({ functionsUrl, secretKey, webhookToken, userToken,
   }
   const works = (name) => answers.get(name).status === 200 && answers.get(name).json.problems?.length === 0;
   if (versions.size > 1) {
-    say(false, `Versions: the functions are of ${[...versions].sort().join(" and ")}. Deploy all of them from one release.`);
+    const found = [...versions].sort().join(" and ");
+    say(false, `Versions: the functions are of ${found}. Deploy all of them from one release.`);
   } else if (versions.size === 1 && !versions.has(version)) {
-    say(false, `Versions: the functions are of ${[...versions][0]}, this command of ${version}. Use the release that is deployed.`);
+    const [found] = versions;
+    say(false, `Versions: the functions are of ${found}, this command of ${version}. Use the release that is deployed.`);
   }
 
   // What the functions share is asked of one that has its configuration.
@@ -94,13 +96,16 @@ export async function doctor({ functionsUrl, secretKey, webhookToken, userToken,
     const since = health.seconds_since_sync;
     if (since !== null && since <= 180) say(true, `Clock: zoom-sync ran ${since} s ago`);
     else {
-      say(false, `Clock: zoom-sync ${since === null ? "has never run" : `ran ${since} s ago`}, and should every minute. ` +
+      const ran = since === null ? "has never run" : `ran ${since} s ago`;
+      say(false, `Clock: zoom-sync ${ran}, and should every minute. ` +
         "Put video_sessions_functions_url and video_sessions_secret_key into the Vault, or look at the cron trigger.");
     }
     const counts = [
-      ["dead_letters", "Dead letters", "changes were given up", "docs/operations.md, changes on their way to Zoom, says how to go on."],
+      ["dead_letters", "Dead letters", "changes were given up",
+        "docs/operations.md, changes on their way to Zoom, says how to go on."],
       ["late_changes", "Late changes", "changes are late by ten minutes", "See whether zoom-sync runs, and its log."],
-      ["open_creations", "Open creations", "creations are undecided after a quarter of an hour", "See zoom-sync's log."],
+      ["open_creations", "Open creations", "creations are undecided after a quarter of an hour",
+        "See zoom-sync's log."],
       ["late_revocation", "Revocations", "tokens wait to be revoked at Zoom", "See zoom-sync's log."],
     ];
     for (const [key, title, what, remedy] of counts) {
@@ -108,16 +113,19 @@ export async function doctor({ functionsUrl, secretKey, webhookToken, userToken,
       else say(false, `${title}: ${health[key]} ${what}. ${remedy}`);
     }
   } else {
-    say(false, "Database: does not answer the functions, or its schema is older. Run `supabase db push`, and look at SUPABASE_URL " +
-      "and the functions' secret key.");
+    say(false, "Database: does not answer the functions, or its schema is older. Run `supabase db push`, and look at " +
+      "SUPABASE_URL and the functions' secret key.");
   }
 
   const users = (await check(one, "users", userToken ? { authorization: `Bearer ${userToken}` } : {})).json.users;
-  const remedy = "Look at SUPABASE_URL, SUPABASE_JWKS and SUPABASE_JWKS_URL, and at SUPABASE_JWT_ISSUER behind a custom domain.";
+  const remedy =
+    "Look at SUPABASE_URL, SUPABASE_JWKS and SUPABASE_JWKS_URL, and at SUPABASE_JWT_ISSUER behind a custom domain.";
   if (users === "token_accepted") say(true, "Users: this user's token is accepted");
-  else if (users === "keys_found") say(true, "Users: the key set is there (with --user-token, a user's token is tried)");
+  else if (users === "keys_found")
+    say(true, "Users: the key set is there (with --user-token, a user's token is tried)");
   else if (users === "token_expired") say(false, "Users: this token has expired. Take one from a fresh sign-in.");
-  else if (users === "token_refused") say(false, `Users: this user's token is refused, by its issuer or its key. ${remedy}`);
+  else if (users === "token_refused")
+    say(false, `Users: this user's token is refused, by its issuer or its key. ${remedy}`);
   else say(false, `Users: the key set cannot be read. ${remedy}`);
 
   const zoom = FUNCTIONS.find((name) => works(name) && answers.get(name).json.zoom);
@@ -125,8 +133,8 @@ export async function doctor({ functionsUrl, secretKey, webhookToken, userToken,
     const credentials = (await check(zoom, "zoom")).json.zoom;
     if (credentials === "accepted") say(true, "Zoom: takes the client id and secret");
     else if (credentials === "refused") {
-      say(false, "Zoom: refuses ZOOM_CLIENT_ID and ZOOM_CLIENT_SECRET. Copy both from the app's App Credentials: the development " +
-        "pair and the production pair do not mix.");
+      say(false, "Zoom: refuses ZOOM_CLIENT_ID and ZOOM_CLIENT_SECRET. Copy both from the app's App Credentials: the " +
+        "development pair and the production pair do not mix.");
     } else say(false, "Zoom: does not answer. Try again in a minute.");
   }
 
@@ -146,8 +154,8 @@ export async function doctor({ functionsUrl, secretKey, webhookToken, userToken,
     if (answer.status === 200 && answer.json.encryptedToken === hmac(plainToken)) {
       say(true, `Events: ${base}/zoom-webhook answers Zoom's validation`);
     } else {
-      say(false, `Events: ${base}/zoom-webhook has another ZOOM_WEBHOOK_SECRET_TOKEN than this one. Copy the Secret Token from the ` +
-        "app's Features > Access.");
+      say(false, `Events: ${base}/zoom-webhook has another ZOOM_WEBHOOK_SECRET_TOKEN than this one. Copy the Secret Token from ` +
+        "the app's Features > Access.");
     }
   } else if (works("zoom-webhook")) {
     print("-     Events: not tried. Pass --webhook-token, or ZOOM_WEBHOOK_SECRET_TOKEN, to try the secret token.");
