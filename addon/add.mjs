@@ -197,8 +197,8 @@ function nextSteps(app, groups, functions) {
   const way = howToPush(names(path.join(app, prefix)), ours);
   const database =
     way === "by hand"
-      ? "   Two of your migrations have the same version, which the CLI cannot push. Paste each file into the SQL editor\n" +
-        "   of the dashboard, or run it with psql; a second run does no harm:\n" +
+      ? "   Two of your migrations have the same version, which the CLI cannot push. Paste each file into the SQL\n" +
+        "   editor of the dashboard, or run it with psql; a second run does no harm:\n" +
         ours.map((name) => `     psql "$DATABASE_URL" -f ${prefix}${name}`).join("\n")
       : `     supabase db push --linked${way === "include all" ? " --include-all" : ""}\n` +
         (way === "include all" ? "   (--include-all, because your newest migration is newer than ours.)\n" : "") +

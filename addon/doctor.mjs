@@ -82,7 +82,8 @@ export async function doctor({ functionsUrl, secretKey, webhookToken, userToken,
     say(false, `Versions: the functions are of ${found}. Deploy all of them from one release.`);
   } else if (versions.size === 1 && !versions.has(version)) {
     const [found] = versions;
-    say(false, `Versions: the functions are of ${found}, this command of ${version}. Use the release that is deployed.`);
+    say(false, `Versions: the functions are of ${found}, this command of ${version}. ` +
+      "Use the release that is deployed.");
   }
 
   // What the functions share is asked of one that has its configuration.
@@ -154,8 +155,8 @@ export async function doctor({ functionsUrl, secretKey, webhookToken, userToken,
     if (answer.status === 200 && answer.json.encryptedToken === hmac(plainToken)) {
       say(true, `Events: ${base}/zoom-webhook answers Zoom's validation`);
     } else {
-      say(false, `Events: ${base}/zoom-webhook has another ZOOM_WEBHOOK_SECRET_TOKEN than this one. Copy the Secret Token from ` +
-        "the app's Features > Access.");
+      say(false, `Events: ${base}/zoom-webhook has another ZOOM_WEBHOOK_SECRET_TOKEN than this one. Copy the Secret ` +
+        "Token from the app's Features > Access.");
     }
   } else if (works("zoom-webhook")) {
     print("-     Events: not tried. Pass --webhook-token, or ZOOM_WEBHOOK_SECRET_TOKEN, to try the secret token.");

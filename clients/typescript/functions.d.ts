@@ -144,8 +144,8 @@ export interface paths {
          * @description **A user** refreshes the own connection, unless its access token is good for ten more minutes, and learns how it stands.
          *
          *     **A service** refreshes all connections that are due, at most 100 in a run and for 20 seconds. A connection is due if it
-         *     will be needed within ten minutes, or was last refreshed 30 days ago. A run also rotates keys: it seals the tokens of up
-         *     to 200 connections with the first key of `TOKEN_ENCRYPTION_KEYS`.
+         *     will be needed within ten minutes, or has not been refreshed for 30 days. A run also rotates keys:
+         *     it seals the tokens of up to 200 connections with the first key of `TOKEN_ENCRYPTION_KEYS`.
          */
         post: operations["refreshToken"];
         delete?: never;
