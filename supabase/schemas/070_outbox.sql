@@ -546,26 +546,25 @@ begin
         delete from public.video_session_host_meta where session_id = session.id;
       end if;
     else
-      -- Events from before this was sent are older than what Zoom holds now. One from after that may be newer: it
-      -- stays.
+      -- What Zoom told meanwhile may be newer: it stays. What it tells from now on of an earlier time may be older.
       update video_sessions_private.zoom_meetings set
         description = coalesce(task.claimed_desired ->> 'description', description),
         title = case when title_at > task.claimed_at then title
           else coalesce(task.claimed_desired ->> 'title', title) end,
-        title_at = case when task.claimed_desired ? 'title' then greatest(title_at, task.claimed_at)
-          else title_at end,
+        title_at = case when title_at > task.claimed_at or not task.claimed_desired ? 'title'
+          then title_at else now() end,
         scheduled_start = case when scheduled_start_at > task.claimed_at then scheduled_start
           else coalesce((task.claimed_desired ->> 'scheduled_start')::timestamptz, scheduled_start) end,
-        scheduled_start_at = case when task.claimed_desired ? 'scheduled_start'
-          then greatest(scheduled_start_at, task.claimed_at) else scheduled_start_at end,
+        scheduled_start_at = case when scheduled_start_at > task.claimed_at or not task.claimed_desired ? 'scheduled_start'
+          then scheduled_start_at else now() end,
         timezone = case when timezone_at > task.claimed_at then timezone
           else coalesce(task.claimed_desired ->> 'timezone', timezone) end,
-        timezone_at = case when task.claimed_desired ? 'timezone' then greatest(timezone_at, task.claimed_at)
-          else timezone_at end,
+        timezone_at = case when timezone_at > task.claimed_at or not task.claimed_desired ? 'timezone'
+          then timezone_at else now() end,
         duration_minutes = case when duration_minutes_at > task.claimed_at then duration_minutes
           else coalesce((task.claimed_desired ->> 'duration_minutes')::integer, duration_minutes) end,
-        duration_minutes_at = case when task.claimed_desired ? 'duration_minutes'
-          then greatest(duration_minutes_at, task.claimed_at) else duration_minutes_at end,
+        duration_minutes_at = case when duration_minutes_at > task.claimed_at or not task.claimed_desired ? 'duration_minutes'
+          then duration_minutes_at else now() end,
         -- A session that was taken over: now it is known whose meeting it is.
         zoom_user_id = coalesce(
           zoom_user_id, (select zoom_user_id from public.user_integrations_zoom where user_id = task.user_id)

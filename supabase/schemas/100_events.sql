@@ -162,6 +162,16 @@ begin
         when video_sessions_private.as_cut_by_zoom(held.title) then held.title
         else new_title
       end;
+      -- It is older than what Zoom has told, or was told by us. Where the two were made within the same moments, their
+      -- times do not say which came last: Zoom's answer does.
+      if happened_at <= held.title_at and nullif(new_title, '') <> held.title
+        or happened_at <= held.scheduled_start_at and new_start <> held.scheduled_start
+        or happened_at <= held.duration_minutes_at and new_duration <> held.duration_minutes
+        or happened_at <= held.timezone_at and video_sessions_private.is_time_zone(new_timezone)
+          and not video_sessions_private.same_zone(new_timezone, held.timezone)
+      then
+        perform video_sessions_private.ask_soon(target);
+      end if;
       if new_title <> '' and happened_at > held.title_at then
         if session.title = held.title and session.title = coalesce(sent ->> 'title', held.title) then
           session.title := new_title;

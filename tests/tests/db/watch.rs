@@ -64,12 +64,19 @@ impl World {
     }
 
     async fn save(&self, answer: Value) -> Result<String> {
-        let sql = "select to_jsonb(now())";
-        let asked_at: Value = self.db.query_one(sql, &[]).await?.get(0);
+        self.save_as_of(&self.now().await?, answer).await
+    }
+
+    async fn save_as_of(&self, asked_at: &Value, answer: Value) -> Result<String> {
         let save = json!({
             "session_id": self.session, "zoom_user_id": self.zoom_user(), "asked_at": asked_at, "answer": answer,
         });
         self.service.outcome("edge_watch_save", save).await
+    }
+
+    /// The database's time.
+    async fn now(&self) -> Result<Value> {
+        Ok(self.db.query_one("select to_jsonb(now())", &[]).await?.get(0))
     }
 
     async fn seen(&self) -> Result<Value> {
@@ -252,6 +259,60 @@ fn a_list_is_followed_and_what_is_missing_is_asked_about() -> Result<()> {
         );
         let everything = world.service.step("edge_watch_all", json!({})).await?;
         assert!(everything["hosts"].as_i64() >= Some(1), "{everything}");
+        Ok(())
+    })
+}
+
+#[test]
+fn an_answer_from_before_our_change_takes_nothing_back() -> Result<()> {
+    on_shared_stack(async |stack| {
+        for told_by in ["answer", "list", "event"] {
+            let world = World::new(stack, -600).await?;
+            let session = format!("video_sessions?id=eq.{}", world.session);
+            world.host.patch(&session, &json!({"title": "Renamed"})).await?;
+            let holder = Uuid::new_v4();
+            let claim = json!({"holder": holder, "max_rows": 9, "only_user": world.host.id, "scope": "due"});
+            let claimed = world.service.step("edge_outbox_claim", claim).await?;
+            // Zoom is asked now; it answers before the change reaches it, and the answer is saved after that.
+            let asked_at = world.now().await?;
+            let results = json!([{"task_id": claimed["tasks"][0]["task_id"], "result": "done"}]);
+            let settled = world
+                .service
+                .step("edge_outbox_settle", json!({"holder": holder, "results": results}))
+                .await?;
+            assert_eq!(settled, json!({"outcomes": ["done"]}), "{claimed}");
+            let other = if told_by == "answer" { "A" } else { "Edited in Zoom" };
+            match told_by {
+                "answer" => {
+                    let answer = found("waiting", json!({"topic": other}));
+                    assert_eq!(world.save_as_of(&asked_at, answer).await?, "found");
+                }
+                "list" => {
+                    let list = json!({
+                        "user_id": world.host.id, "zoom_user_id": world.zoom_user(), "asked_at": asked_at,
+                        "meetings": [{"id": world.meeting, "topic": other}], "is_whole": true,
+                    });
+                    world.service.step("edge_watch_save_list", list).await?;
+                }
+                _ => {
+                    let at: chrono::DateTime<chrono::Utc> = asked_at.as_str().context("a time")?.parse()?;
+                    let event = json!({
+                        "event_id": Uuid::new_v4(), "event": "meeting.updated", "event_ts": at.timestamp_millis() + 1,
+                        "details": {"meeting_id": world.meeting, "topic": other},
+                    });
+                    assert_eq!(world.service.outcome("edge_webhook_receive", event).await?, "applied");
+                }
+            }
+            assert_eq!(world.seen().await?["title"], "Renamed", "{told_by}");
+            // Which of the two came last only an answer says that was asked for after both.
+            assert_eq!(world.questions().await?, 1, "{told_by}");
+            assert_eq!(
+                world.save(found("waiting", json!({"topic": "Edited in Zoom"}))).await?,
+                "found"
+            );
+            assert_eq!(world.seen().await?["title"], "Edited in Zoom", "{told_by}");
+            assert_eq!(world.questions().await?, 0, "{told_by}");
+        }
         Ok(())
     })
 }

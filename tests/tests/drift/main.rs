@@ -4,6 +4,7 @@
 mod support;
 
 mod edits;
+mod fault_matrix;
 mod idempotency;
 mod life_stories;
 mod model;
