@@ -7,6 +7,7 @@ mod edits;
 mod fault_matrix;
 mod idempotency;
 mod life_stories;
+mod lost_events;
 mod model;
 mod start;
 mod webhooks;

@@ -252,6 +252,13 @@ async fn next_due(scene: &Scene) -> Result<Option<i64>> {
                join connected using (user_id, zoom_user_id)
                where state in ('running', 'unknown')
                union all
+               select greatest(ask_at, cooldown_until) from video_sessions_private.watched_sessions watched
+               join public.video_sessions session on session.id = watched.session_id
+               join video_sessions_private.zoom_meetings meeting using (session_id)
+               join connected on connected.user_id = session.host_id
+                 and connected.zoom_user_id = coalesce(meeting.zoom_user_id, connected.zoom_user_id)
+               where urgent_at is not null and ask_at is not null
+               union all
                select claimed_until from video_sessions_private.zoom_revocations
                union all
                select now() from public.user_integrations_zoom where account_deleted_at is not null
