@@ -2340,7 +2340,10 @@ begin
       -- A next start ends what came before it.
       lead(coalesce(i.started_at, i.ended_at, i.asked_end))
         over (order by coalesce(i.started_at, i.ended_at, i.asked_end), i.ended_at nulls last, i.uuid) as next_start
-    from video_sessions_private.meeting_instances i where i.session_id = session.id
+    from video_sessions_private.meeting_instances i
+    where i.session_id = session.id
+      -- What begins after a person has closed the session does not belong to it.
+      and (closed_at is null or coalesce(i.started_at, i.ended_at, i.asked_end) <= closed_at)
   ), known as (
     select began, seen_at, ended_at is not null as is_told,
       ended_at is null and coalesce(asked_end, next_start) is not null as is_inferred,
@@ -3521,7 +3524,8 @@ comment on column video_sessions_private.watched_sessions.urgent_at is
 comment on column video_sessions_private.watched_sessions.asked_at is 'When Zoom was last asked, and answered.';
 comment on column video_sessions_private.watched_sessions.failures is 'Questions since then that had no answer.';
 
--- When a host's list is looked through next. Hosts without sessions to come have no row.
+-- When a host's list is looked through next. Hosts without sessions to come, cancelled ones included, have no row: what
+-- was cancelled may be recovered in Zoom.
 create table video_sessions_private.watched_hosts (
   user_id uuid primary key references auth.users (id) on delete cascade,
   list_at timestamptz not null
@@ -3592,13 +3596,22 @@ for each row when (
 )
 execute function video_sessions_private.watch_session();
 
+-- Whether Zoom's answer can change anything: it may know better of a meeting that it deleted.
+create function video_sessions_private.is_worth_asking(session public.video_sessions) returns boolean
+language sql stable security definer set search_path = ''
+as $$
+  select video_sessions_private.is_startable(session) or exists (
+    select from video_sessions_private.zoom_meetings where session_id = session.id and deleted_at is not null
+  )
+$$;
+
 -- Something happened in Zoom that only Zoom's answer explains.
 create function video_sessions_private.ask_soon(target uuid) returns void
 language sql security definer set search_path = ''
 as $$
   insert into video_sessions_private.watched_sessions (session_id, ask_at, urgent_at)
   select v.id, now(), now() from public.video_sessions v
-  where v.id = target and v.provider = 'zoom' and video_sessions_private.is_startable(v)
+  where v.id = target and v.provider = 'zoom' and video_sessions_private.is_worth_asking(v)
   on conflict (session_id) do update set ask_at = excluded.ask_at, urgent_at = excluded.urgent_at
 $$;
 
@@ -3633,8 +3646,9 @@ begin
     select * into meeting from video_sessions_private.zoom_meetings where session_id = candidate;
     select * into connection from public.user_integrations_zoom where user_id = session.host_id;
     due_at := case
-      when meeting.session_id is null or meeting.deleted_at is not null then null
-      when watched.urgent_at is not null and video_sessions_private.is_startable(session) then watched.urgent_at
+      when meeting.session_id is null then null
+      when watched.urgent_at is not null and video_sessions_private.is_worth_asking(session) then watched.urgent_at
+      when meeting.deleted_at is not null then null
       else video_sessions_private.next_question(session)
     end;
     if due_at <= now() then
@@ -3660,8 +3674,7 @@ begin
     continue when not found;
     if not exists (
       select from public.video_sessions v
-      where v.host_id = candidate and v.provider = 'zoom' and v.status = 'scheduled'
-        and v.scheduled_start > now() - interval '1 day'
+      where v.host_id = candidate and v.provider = 'zoom' and v.scheduled_start > now() - interval '1 day'
     ) then
       delete from video_sessions_private.watched_hosts where user_id = candidate;
       continue;
@@ -3747,6 +3760,9 @@ begin
   case outcome
     when 'found' then
       perform video_sessions_private.bind_meeting(target, connection);
+      if meeting.deleted_at < asked then
+        perform video_sessions_private.apply_meeting_event(target, 'meeting.recovered', asked, '{}');
+      end if;
       perform video_sessions_private.follow_details(target, found_meeting, asked);
       perform video_sessions_private.follow_link(target, found_meeting);
       perform video_sessions_private.meeting_was_asked(
@@ -3778,7 +3794,8 @@ end
 $$;
 
 -- zoom-sync: a host's list of meetings, or as much of it as was read. What is missing from a whole list is asked for by
--- itself before anything is believed; a meeting that this database knows nothing of is left alone.
+-- itself before anything is believed, and so is one that was deleted; a meeting that this database knows nothing of is
+-- left alone.
 create function public.edge_watch_save_list(
   user_id uuid, zoom_user_id text, asked_at timestamptz, meetings jsonb, is_whole boolean
 ) returns jsonb
@@ -3796,7 +3813,7 @@ begin
     return '{"followed": 0, "missing": 0}';
   end if;
   for row in
-    select v.id, held.zoom_user_id is null as is_unbound, listed.meeting
+    select v.id, held.zoom_user_id is null as is_unbound, held.deleted_at, listed.meeting
     from public.video_sessions v
     join video_sessions_private.zoom_meetings held on held.session_id = v.id
     left join (
@@ -3804,12 +3821,18 @@ begin
       from jsonb_array_elements(edge_watch_save_list.meetings) as meeting
     ) as listed on listed.id = v.provider_meeting_id
     where v.host_id = edge_watch_save_list.user_id and v.provider = 'zoom'
-      and v.scheduled_start > now() - interval '30 days' and held.deleted_at is null
+      and v.scheduled_start > now() - interval '30 days'
+      and (held.deleted_at is null or listed.meeting is not null and held.deleted_at < edge_watch_save_list.asked_at)
       and coalesce(held.zoom_user_id, edge_watch_save_list.zoom_user_id) = edge_watch_save_list.zoom_user_id
       and (v.status = 'scheduled' or listed.meeting is not null)
       and v.created_at < edge_watch_save_list.asked_at
     order by v.id
   loop
+    -- Recovered, it seems.
+    if row.deleted_at is not null then
+      perform video_sessions_private.ask_soon(row.id);
+      continue;
+    end if;
     if row.meeting is null then
       if edge_watch_save_list.is_whole then
         perform video_sessions_private.ask_soon(row.id);
@@ -3845,12 +3868,12 @@ declare
 begin
   update video_sessions_private.watched_sessions watched set ask_at = now(), urgent_at = now()
   from public.video_sessions v
-  where v.id = watched.session_id and v.status = 'scheduled'
-    and v.scheduled_start between now() - interval '50 hours' and now() + interval '10 minutes';
+  where v.id = watched.session_id and v.scheduled_start between now() - interval '50 hours' and now() + interval '10 minutes'
+    and video_sessions_private.is_startable(v);
   get diagnostics sessions = row_count;
   insert into video_sessions_private.watched_hosts (user_id, list_at)
   select distinct host_id, now() from public.video_sessions
-  where provider = 'zoom' and status = 'scheduled' and scheduled_start > now() - interval '1 day'
+  where provider = 'zoom' and scheduled_start > now() - interval '1 day'
   on conflict (user_id) do update set list_at = now();
   get diagnostics hosts = row_count;
   return jsonb_build_object('sessions', sessions, 'hosts', hosts);

@@ -79,7 +79,10 @@ begin
       -- A next start ends what came before it.
       lead(coalesce(i.started_at, i.ended_at, i.asked_end))
         over (order by coalesce(i.started_at, i.ended_at, i.asked_end), i.ended_at nulls last, i.uuid) as next_start
-    from video_sessions_private.meeting_instances i where i.session_id = session.id
+    from video_sessions_private.meeting_instances i
+    where i.session_id = session.id
+      -- What begins after a person has closed the session does not belong to it.
+      and (closed_at is null or coalesce(i.started_at, i.ended_at, i.asked_end) <= closed_at)
   ), known as (
     select began, seen_at, ended_at is not null as is_told,
       ended_at is null and coalesce(asked_end, next_start) is not null as is_inferred,
