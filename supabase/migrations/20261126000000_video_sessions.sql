@@ -1718,7 +1718,7 @@ $$;
 
 -- In PL/pgSQL, since SQL would be planned anew for every row.
 -- Which details Zoom would have to be told: those in which it differs from the session. Zoom is told a time zone of its
--- own; zones with the same rules do not differ.
+-- own; zones with the same rules do not differ. A start in the past it would ignore.
 create function video_sessions_private.untold(session public.video_sessions,
 meeting video_sessions_private.zoom_meetings) returns jsonb
 language plpgsql stable set search_path = ''
@@ -1727,7 +1727,8 @@ begin
   return jsonb_strip_nulls(jsonb_build_object(
     'title', nullif(session.title, meeting.title),
     'description', nullif(session.description, meeting.description),
-    'scheduled_start', nullif(session.scheduled_start, meeting.scheduled_start),
+    'scheduled_start', case when session.scheduled_start > now()
+      then nullif(session.scheduled_start, meeting.scheduled_start) end,
     'timezone', case
       when session.timezone is distinct from meeting.timezone
         and not video_sessions_private.same_zone(session.timezone, coalesce(meeting.timezone, ''))
@@ -1779,18 +1780,29 @@ begin
   if not found or meeting.deleted_at is not null then
     return null;
   end if;
-  if new.status <> old.status and video_sessions_private.is_unwanted(new) then
+  -- Also where it is told late that it was never held.
+  if (new.status, new.started_at) is distinct from (old.status, old.started_at)
+    and video_sessions_private.is_unwanted(new)
+  then
     perform video_sessions_private.enqueue(
       new.provider_meeting_id, new.id, new.host_id, meeting.zoom_user_id, 'delete'
     );
-  elsif new.status <> old.status and video_sessions_private.is_running(new.id) and exists (
+  elsif new.status <> old.status and exists (
     select from video_sessions_private.session_life where session_id = new.id and closed_as = 'ended'
   ) then
-    -- The host ends the session while its meeting goes on. Where we may not end it, it is deleted when it is over.
-    perform video_sessions_private.enqueue(
-      new.provider_meeting_id, new.id, new.host_id, meeting.zoom_user_id,
-      case when video_sessions_private.may_end(new.host_id) then 'end' else 'delete' end
-    );
+    -- The host ends a session that was held. Its meeting may go on, though Zoom has not told: it is ended as well. Where
+    -- we may not end it, it is deleted when it is over.
+    if video_sessions_private.may_end(new.host_id) and now() < new.scheduled_start
+      + make_interval(mins => new.duration_minutes) + interval '24 hours'
+    then
+      perform video_sessions_private.enqueue(
+        new.provider_meeting_id, new.id, new.host_id, meeting.zoom_user_id, 'end'
+      );
+    elsif video_sessions_private.is_running(new.id) then
+      perform video_sessions_private.enqueue(
+        new.provider_meeting_id, new.id, new.host_id, meeting.zoom_user_id, 'delete'
+      );
+    end if;
   elsif new.status = 'scheduled' and (
     video_sessions_private.differs(new, meeting)
     -- Changed back while the change is being sent: Zoom will hold it in a moment.
@@ -1807,8 +1819,11 @@ end
 $$;
 create trigger tell_zoom_of_change after update on public.video_sessions
 for each row when (
-  (old.title, old.description, old.scheduled_start, old.timezone, old.duration_minutes, old.status)
-    is distinct from (new.title, new.description, new.scheduled_start, new.timezone, new.duration_minutes, new.status)
+  (
+    old.title, old.description, old.scheduled_start, old.timezone, old.duration_minutes, old.status, old.started_at
+  ) is distinct from (
+    new.title, new.description, new.scheduled_start, new.timezone, new.duration_minutes, new.status, new.started_at
+  )
 )
 execute function video_sessions_private.tell_zoom_of_change();
 
@@ -2111,6 +2126,7 @@ declare
   meeting video_sessions_private.zoom_meetings;
   result text := settle_change.result;
   code text := settle_change.code;
+  new_start timestamptz;
   wait interval;
 begin
   select * into task from video_sessions_private.zoom_outbox where id = settle_change.task_id;
@@ -2158,17 +2174,19 @@ begin
         delete from public.video_session_host_meta where session_id = session.id;
       end if;
     else
-      -- What Zoom told meanwhile may be newer: it stays. What it tells from now on of an earlier time may be older.
+      -- What Zoom told meanwhile may be newer: it stays. What it tells from now on of an earlier time may be older. A
+      -- start that has passed may have been ignored.
+      new_start := (task.claimed_desired ->> 'scheduled_start')::timestamptz;
       update video_sessions_private.zoom_meetings set
         description = coalesce(task.claimed_desired ->> 'description', description),
         title = case when title_at > task.claimed_at then title
           else coalesce(task.claimed_desired ->> 'title', title) end,
         title_at = case when title_at > task.claimed_at or not task.claimed_desired ? 'title'
           then title_at else now() end,
-        scheduled_start = case when scheduled_start_at > task.claimed_at then scheduled_start
-          else coalesce((task.claimed_desired ->> 'scheduled_start')::timestamptz, scheduled_start) end,
-        scheduled_start_at = case when scheduled_start_at > task.claimed_at or not task.claimed_desired ? 'scheduled_start'
-          then scheduled_start_at else now() end,
+        scheduled_start = case when scheduled_start_at > task.claimed_at or new_start < now() then scheduled_start
+          else coalesce(new_start, scheduled_start) end,
+        scheduled_start_at = case when scheduled_start_at > task.claimed_at or new_start is null then scheduled_start_at
+          else now() end,
         timezone = case when timezone_at > task.claimed_at then timezone
           else coalesce(task.claimed_desired ->> 'timezone', timezone) end,
         timezone_at = case when timezone_at > task.claimed_at or not task.claimed_desired ? 'timezone'
@@ -3433,8 +3451,8 @@ begin
         held.title_at := happened_at;
       end if;
       if new_start is not null and happened_at > held.scheduled_start_at then
-        if session.scheduled_start = held.scheduled_start
-          and session.scheduled_start = coalesce((sent ->> 'scheduled_start')::timestamptz, held.scheduled_start)
+        if not video_sessions_private.untold(session, held) ? 'scheduled_start'
+          and coalesce(session.scheduled_start = (sent ->> 'scheduled_start')::timestamptz, true)
         then
           session.scheduled_start := new_start;
         end if;
@@ -3472,7 +3490,11 @@ begin
         duration_minutes = session.duration_minutes, timezone = session.timezone
       where id = target
         and (title, scheduled_start, duration_minutes, timezone)
-          is distinct from (session.title, session.scheduled_start, session.duration_minutes, session.timezone);
+          is distinct from (session.title, session.scheduled_start, session.duration_minutes, session.timezone)
+        -- What a person has closed stays as it was.
+        and not exists (
+          select from video_sessions_private.session_life where session_id = target and closed_as is not null
+        );
       -- What the app wants and Zoom does not hold is on its way, or sent again: this event overtook it.
       if session.status = 'scheduled' and held.deleted_at is null and video_sessions_private.differs(session, held)
         and not exists (select from video_sessions_private.zoom_outbox where meeting_id = session.provider_meeting_id)

@@ -180,8 +180,8 @@ begin
         held.title_at := happened_at;
       end if;
       if new_start is not null and happened_at > held.scheduled_start_at then
-        if session.scheduled_start = held.scheduled_start
-          and session.scheduled_start = coalesce((sent ->> 'scheduled_start')::timestamptz, held.scheduled_start)
+        if not video_sessions_private.untold(session, held) ? 'scheduled_start'
+          and coalesce(session.scheduled_start = (sent ->> 'scheduled_start')::timestamptz, true)
         then
           session.scheduled_start := new_start;
         end if;
@@ -219,7 +219,11 @@ begin
         duration_minutes = session.duration_minutes, timezone = session.timezone
       where id = target
         and (title, scheduled_start, duration_minutes, timezone)
-          is distinct from (session.title, session.scheduled_start, session.duration_minutes, session.timezone);
+          is distinct from (session.title, session.scheduled_start, session.duration_minutes, session.timezone)
+        -- What a person has closed stays as it was.
+        and not exists (
+          select from video_sessions_private.session_life where session_id = target and closed_as is not null
+        );
       -- What the app wants and Zoom does not hold is on its way, or sent again: this event overtook it.
       if session.status = 'scheduled' and held.deleted_at is null and video_sessions_private.differs(session, held)
         and not exists (select from video_sessions_private.zoom_outbox where meeting_id = session.provider_meeting_id)

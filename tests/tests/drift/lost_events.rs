@@ -7,8 +7,7 @@
 
 use crate::support::connection::Host;
 use crate::support::drift::{
-    compare, connected_hosts, create, for_all, instant, meeting_of, open, settle, show, sync,
-    text, Scene,
+    compare, connected_hosts, create, for_all, instant, meeting_of, open, settle, show, sync, text, Scene,
 };
 use crate::support::seeds;
 use anyhow::{ensure, Result};
@@ -86,7 +85,8 @@ fn acts() -> impl Strategy<Value = Act> {
 
 /// Stories, and by how many minutes the clock goes on before each of their steps.
 fn stories() -> impl Strategy<Value = (Vec<Story>, Vec<i64>)> {
-    let told = prop_oneof![3 => Just(Told::Once), 1 => Just(Told::Twice), 1 => Just(Told::Late), 3 => Just(Told::Never)];
+    let told =
+        prop_oneof![3 => Just(Told::Once), 1 => Just(Told::Twice), 1 => Just(Told::Late), 3 => Just(Told::Never)];
     let story = prop::collection::vec((acts(), told), 1..=STEPS);
     let minutes = prop::sample::select(vec![0, 1, 4, 11, 20, 45]);
     (
@@ -159,7 +159,9 @@ impl Played {
     }
 
     async fn say(&mut self, scene: &Scene, word: &'static str) -> Result<()> {
-        if self.change(json!({"status": word})).await? && self.word.is_none() {
+        // Who cancels what Zoom has cancelled says nothing new.
+        let is_news = text(&self.row().await?, "status") != word;
+        if self.change(json!({"status": word})).await? && is_news && self.word.is_none() {
             self.word = Some((word, self.meeting(scene)?.instances.len()));
         }
         Ok(())
@@ -186,8 +188,7 @@ fn what_is_wrong(row: &Value, meeting: &ZoomMeeting, word: Option<(&str, usize)>
     let (has_start, has_end) = (instant(row, "started_at").is_some(), instant(row, "ended_at").is_some());
     // Zoom is asked from shortly before its time on, and for a day.
     let start = instant(row, "scheduled_start").unwrap_or_default();
-    let asked_about =
-        (-TimeDelta::hours(24)..TimeDelta::minutes(10)).contains(&(start - Utc::now()));
+    let asked_about = (-TimeDelta::hours(24)..TimeDelta::minutes(10)).contains(&(start - Utc::now()));
     if has_start && meeting.instances.is_empty() {
         return Some("it was never held");
     }
@@ -277,7 +278,10 @@ async fn play(scene: &Scene, stories: &[Story], minutes: &[i64]) -> Result<()> {
     }
     for one in &played {
         let row = one.row().await?;
-        ensure!(text(&row, "phase") == "past" && text(&row, "status") != "scheduled", "not over: {row:#}");
+        ensure!(
+            text(&row, "phase") == "past" && text(&row, "status") != "scheduled",
+            "not over: {row:#}"
+        );
         one.check(scene).await?;
     }
     assert_agreement(scene, hosts).await
@@ -305,7 +309,11 @@ async fn look_at_everything(scene: &Scene) -> Result<()> {
 }
 
 async fn assert_agreement(scene: &Scene, hosts: &[Host]) -> Result<()> {
-    let drift: Vec<_> = compare(scene, hosts).await?.into_iter().flat_map(|both| both.drift).collect();
+    let drift: Vec<_> = compare(scene, hosts)
+        .await?
+        .into_iter()
+        .flat_map(|both| both.drift)
+        .collect();
     ensure!(drift.is_empty(), "{drift:#?}");
     let open = open(scene).await?;
     ensure!(open.is_empty(), "{open:#?}");
@@ -326,7 +334,7 @@ async fn whatever_was_lost_sessions_say_what_zoom_says() -> Result<()> {
         max_shrink_iters: 200,
         ..Config::default()
     };
-    for seed in seeds(&[1])? {
+    for seed in seeds(&[1, 13])? {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         let dice = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
@@ -337,7 +345,9 @@ async fn whatever_was_lost_sessions_say_what_zoom_says() -> Result<()> {
             })
         });
         told.map_err(|error| anyhow::anyhow!("MODEL_SEEDS={seed} plays the same stories: {error}"))?;
-        show(&format!("seed {seed}: {CASES} times up to {AT_ONCE} stories of up to {STEPS} steps"));
+        show(&format!(
+            "seed {seed}: {CASES} times up to {AT_ONCE} stories of up to {STEPS} steps"
+        ));
     }
     scene.stack.stop().await
 }

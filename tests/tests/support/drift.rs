@@ -286,13 +286,27 @@ pub async fn open(scene: &Scene) -> Result<Vec<String>> {
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
+/// Topic, agenda, start, length and time zone.
+type Details = (String, String, DateTime<Utc>, u64, String);
+
 /// A Zoom session here.
 struct Session {
     id: Uuid,
     meeting_id: String,
     status: String,
-    /// Topic, agenda, start, length and time zone that its meeting should have.
-    wanted: (String, String, DateTime<Utc>, u64, String),
+    /// What its meeting should have.
+    wanted: Details,
+}
+
+impl Session {
+    /// What its meeting should be like. Zoom ignores a start in the past.
+    fn as_zoom_takes_it(&self, meeting: &ZoomMeeting) -> Details {
+        let mut wanted = self.wanted.clone();
+        if wanted.2 <= Utc::now() {
+            wanted.2 = meeting.start_time;
+        }
+        wanted
+    }
 }
 
 async fn sessions(scene: &Scene) -> Result<Vec<(Uuid, Session)>> {
@@ -323,7 +337,7 @@ async fn sessions(scene: &Scene) -> Result<Vec<(Uuid, Session)>> {
     Ok(rows.iter().map(session).collect())
 }
 
-fn found(meeting: &ZoomMeeting) -> (String, String, DateTime<Utc>, u64, String) {
+fn found(meeting: &ZoomMeeting) -> Details {
     let meeting = meeting.clone();
     (
         meeting.topic,
@@ -370,7 +384,7 @@ fn pair(sessions: Vec<Session>, meetings: &[ZoomMeeting]) -> Both {
         bound.insert(&session.meeting_id);
         match (session.status.as_str(), meeting) {
             ("scheduled", None) => both.drift.push(format!("session {} has no meeting", session.id)),
-            ("scheduled", Some(meeting)) if found(meeting) != session.wanted => {
+            ("scheduled", Some(meeting)) if found(meeting) != session.as_zoom_takes_it(meeting) => {
                 both.drift
                     .push(format!("session {:?}, meeting {:?}", session.wanted, found(meeting)));
             }
