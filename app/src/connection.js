@@ -3,7 +3,7 @@ import { sessions } from "./service.js";
 import { button, h, icon, show } from "./dom.js";
 import { confirmInSheet } from "./sheet.js";
 import { troubleSlot } from "./trouble.js";
-import { reasonInWords, returnInWords } from "./words.js";
+import { leftAtZoomInWords, reasonInWords, returnInWords } from "./words.js";
 
 /**
  * @param refresh reads the connection again
@@ -32,8 +32,10 @@ export function connectionCard({ refresh, createWithOwnLink }) {
       act: "Disconnect",
       acting: "Disconnecting…",
       run: async () => {
-        await sessions.disconnect();
+        const { left_at_zoom } = await sessions.disconnect();
         await refresh();
+        const sentence = leftAtZoomInWords(left_at_zoom);
+        if (sentence) trouble.tell({ title: "Zoom does not know of everything", sentence });
       },
       done: "Zoom is disconnected.",
     });

@@ -44,10 +44,34 @@ const WAITING = {
   zoom_other_account: "connect the Zoom account that this session belongs to, and it is told",
 };
 
+const UNTOLD = {
+  create: "This session is being confirmed",
+  update: "Zoom does not know of the change yet",
+  delete: "Its meeting is still open in Zoom",
+  end: "Its meeting is still open in Zoom",
+};
+
 export function waitingInWords({ kind, reason }) {
   if (reason === "given_up") return "Zoom could not be told of the change. Contact support.";
-  const what = kind === "create" ? "This session is being confirmed" : "Zoom does not know of the change yet";
-  return WAITING[reason] ? `${what}: ${WAITING[reason]}.` : `${what}.`;
+  if (reason === "meeting_running") {
+    return "Its meeting still goes on in Zoom. End it there: then it is closed for everybody.";
+  }
+  return WAITING[reason] ? `${UNTOLD[kind]}: ${WAITING[reason]}.` : `${UNTOLD[kind]}.`;
+}
+
+/** What Zoom was not told before the host disconnected, by `left_at_zoom` of the answer; null if it knows all. */
+export function leftAtZoomInWords({ changes, deletions, creations }) {
+  const left = [
+    changes && `${count(changes, "session has", "sessions have")} an old title or time there`,
+    deletions && `${count(deletions, "meeting is", "meetings are")} still open there`,
+    creations && `${count(creations, "new session is", "new sessions are")} not confirmed`,
+  ].filter(Boolean);
+  if (left.length === 0) return null;
+  return `${left.join(", and ")}. Connect the same Zoom account again, and Zoom is told.`;
+}
+
+function count(number, one, many) {
+  return `${number} ${number === 1 ? one : many}`;
 }
 
 /** Names of fields where a refusal names them, as the form calls them. */

@@ -161,12 +161,22 @@ const steps = {
   },
 
   async "3. Disconnect"() {
+    await create("Zoom will not hear of it", { people: "2" });
+    await zoom.failAt("delete_meeting");
+    await tab(host, "Upcoming");
+    await details(host, "Zoom will not hear of it", "Cancel session");
+    await host.getByRole("dialog").getByRole("button", { name: "Cancel session" }).tap();
+    await tab(host, "Past");
+    await card(host, "Zoom will not hear of it").getByText("Its meeting is still open in Zoom").waitFor();
     await host.getByRole("button", { name: "Disconnect" }).tap();
     const sheet = host.getByRole("dialog", { name: "Disconnect Zoom?" });
     await sheet.waitFor();
     await browser.accessible(host, "asks before it disconnects");
     await sheet.getByRole("button", { name: "Disconnect" }).tap();
     await connection(host, "Connect your Zoom account").waitFor();
+    await host.getByRole("alert").getByText("1 meeting is still open there.").waitFor();
+    await browser.accessible(host, "what Zoom was not told");
+    await zoom.withdrawFaults();
     assert.ok(await newSession.isDisabled());
     assert.deepEqual(await database("user_integrations_zoom?select=user_id"), [], "no tokens are left");
     const { tokens } = await zoom.state();

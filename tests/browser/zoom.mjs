@@ -29,6 +29,15 @@ export class Zoom {
     return this.#ask("POST", `meetings/${id}/delete`);
   }
 
+  /** Lets Zoom fail at an endpoint, until all faults are withdrawn. */
+  failAt(endpoint) {
+    return this.#ask("POST", "faults", { endpoint, effect: { answer: { status: 502 } }, times: null });
+  }
+
+  withdrawFaults() {
+    return this.#ask("DELETE", "faults");
+  }
+
   /** Sends the events that wait. */
   deliverEvents() {
     return this.#ask("POST", "webhooks/deliver", {});

@@ -78,6 +78,23 @@ class ZoomConnection {
   final String? reason;
 }
 
+/// What Zoom does not know of a host's sessions after a disconnect, by count.
+class LeftAtZoom {
+  LeftAtZoom.fromJson(Map<String, dynamic> json)
+    : changes = json['changes'] as int,
+      deletions = json['deletions'] as int,
+      creations = json['creations'] as int;
+
+  /// Meetings with an old title, time or description.
+  final int changes;
+
+  /// Meetings of sessions that were cancelled or deleted.
+  final int deletions;
+
+  /// Sessions that may or may not have a meeting in Zoom.
+  final int creations;
+}
+
 /// Something that happened to this user's sessions, or to the Zoom connection (`sessionId` is null then).
 class SessionEvent {
   SessionEvent.fromJson(Map<String, dynamic> json)

@@ -2,12 +2,12 @@
 
 use crate::support::connection::Host;
 use crate::support::drift::{
-    assert_in_step, connected_host, create, edit, meeting_of, on_shared_scene, read, settle, sync, Scene,
+    assert_in_step, connected_host, create, edit, meeting_of, new_hosts, on_shared_scene, read, settle, sync, Scene,
 };
 use crate::support::{in_hours, Reply};
 use anyhow::Result;
 use chrono::{TimeDelta, Utc};
-use local_stack::zoom::{DeliveryPlan, Licence, NewUser};
+use local_stack::zoom::{DeliveryPlan, Licence, MeetingStatus, NewUser, RunningMeeting, GRANULAR_SCOPES};
 use local_stack::{Jwks, StackOptions};
 use serde_json::{json, Value};
 use uuid::Uuid;
@@ -170,6 +170,61 @@ fn what_was_never_heard_of_again_is_over_after_a_day() -> Result<()> {
         assert_eq!(life(&host, &own).await?, ("ended".to_owned(), true, true));
         assert_eq!(life(&host, &later).await?, scheduled(false, false));
         assert_eq!(start(&host, &unheld).await?.code(), (410, "session_ended"));
+        Ok(())
+    })
+}
+
+/// A host cancels while people meet: the meeting is ended where Zoom has granted that, or goes as soon as Zoom lets it.
+#[test]
+fn cancelled_while_it_goes_on() -> Result<()> {
+    on_shared_scene(options(), async |scene| {
+        let before = scene.zoom().rules();
+        use RunningMeeting::{RefusedAsInProgress, RefusedAsStarted, TakesChanges};
+        for (may_end, zoom_rule) in [
+            (true, RefusedAsStarted),
+            (true, RefusedAsInProgress),
+            (false, RefusedAsStarted),
+            (false, RefusedAsInProgress),
+            (false, TakesChanges),
+        ] {
+            scene.zoom().change_rules(|rules| rules.running_meeting = zoom_rule);
+            let host = &new_hosts(scene, 1).await?[0];
+            if !may_end {
+                scene.zoom().set_scopes(&host.zoom_email, &GRANULAR_SCOPES)?;
+            }
+            host.connect().await?;
+            let session = create(host, json!({"scheduled_start": Utc::now()})).await?;
+            let meeting = meeting_of(&session);
+            scene.zoom().start_meeting(&meeting)?;
+            scene.zoom().guest_joins(&meeting)?;
+            tell(scene).await?;
+            edit(host, &session, json!({"status": "cancelled"})).await?;
+            sync(scene).await?;
+            let waiting = host
+                .user
+                .select("rpc/video_sessions_waiting?select=kind,reason")
+                .await?
+                .ok()?;
+            if !may_end && zoom_rule != TakesChanges {
+                assert_eq!(waiting, json!([{"kind": "delete", "reason": "meeting_running"}]));
+                assert_eq!(scene.zoom().meeting(&meeting)?.status, MeetingStatus::Started);
+                scene.zoom().host_leaves(&meeting)?;
+                scene.zoom().guest_leaves(&meeting)?;
+                tell(scene).await?;
+                sync(scene).await?;
+            } else {
+                assert_eq!(waiting, json!([]));
+            }
+            assert_eq!(
+                scene.zoom().meeting(&meeting)?.status,
+                MeetingStatus::Deleted,
+                "{may_end} {zoom_rule:?}"
+            );
+            tell(scene).await?;
+            assert_eq!(life(host, &session).await?.0, "cancelled");
+            assert_in_step(scene, std::slice::from_ref(host)).await?;
+        }
+        scene.zoom().change_rules(|rules| *rules = before);
         Ok(())
     })
 }
