@@ -409,9 +409,10 @@ const WAIT_FOR_THE_END: u64 = 300;
 
 /// Sends one change.
 async fn send(zoom: &Zoom<'_>, task: &Task) -> Sent {
+    let call = |request| zoom.api(task.user_id, task.token.clone(), request);
+    let end = ApiRequest::end_meeting(&task.meeting_id);
     if task.kind == Kind::End || task.kind == Kind::Delete && task.running && task.may_end {
-        let request = ApiRequest::end_meeting(&task.meeting_id);
-        match zoom.api(task.user_id, task.token.clone(), &request).await {
+        match call(&end).await {
             // Refused: it does not go on any more.
             Ok(_) | Err(ApiFailure::Refused(..) | ApiFailure::MeetingGone) if task.kind == Kind::End => {
                 return Sent::Done { code: None };
@@ -439,11 +440,25 @@ async fn send(zoom: &Zoom<'_>, task: &Task) -> Sent {
         }
         (Kind::Delete | Kind::End, _) => ApiRequest::delete_meeting(&task.meeting_id),
     };
-    match zoom.api(task.user_id, task.token.clone(), &request).await {
+    let goes_on = |answer: &Result<_, ApiFailure>| match answer {
+        Err(ApiFailure::Refused(400, code)) => REFUSED_WHILE_RUNNING.contains(code),
+        _ => false,
+    };
+    let mut answer = call(&request).await;
+    if goes_on(&answer) && task.kind == Kind::Delete && task.may_end && !task.running {
+        // Nobody had told that it goes on. Whether it could be ended, the deletion shows.
+        drop(call(&end).await);
+        answer = call(&request).await;
+    }
+    match answer {
         Ok(_) => Sent::Done { code: None },
-        Err(ApiFailure::Refused(400, code)) if task.running && REFUSED_WHILE_RUNNING.contains(&code) => Sent::Wait {
+        Err(_) if goes_on(&answer) && task.running => Sent::Wait {
             code: Obstacle::MeetingRunning,
             retry_after_seconds: Some(WAIT_FOR_THE_END),
+        },
+        // As far as Zoom's refusal says. It may mean something else, and so this was a try.
+        Err(_) if goes_on(&answer) => Sent::Failed {
+            code: Obstacle::MeetingRunning,
         },
         Err(failure) => Sent::without(&failure, task.kind),
     }

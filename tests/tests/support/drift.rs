@@ -211,7 +211,7 @@ pub async fn sync(scene: &Scene) -> Result<Reply> {
 
 /// Lets `zoom-sync` run, and time pass up to what is due next, until nothing is. Gives the number of runs.
 ///
-/// What waits for its host to connect again is not due.
+/// What waits for its host to connect again, or for its meeting to be over, is not due.
 pub async fn settle(scene: &Scene) -> Result<usize> {
     for runs in 1..=MOST_RUNS {
         let answer = sync(scene).await?;
@@ -246,7 +246,7 @@ async fn next_due(scene: &Scene) -> Result<Option<i64>> {
                ) as at
                from video_sessions_private.zoom_outbox task join connected on connected.user_id = task.user_id
                  and connected.zoom_user_id = coalesce(task.zoom_user_id, connected.zoom_user_id)
-               where dead_at is null
+               where dead_at is null and last_code is distinct from 'meeting_running'
                union all
                select greatest(next_check_at, cooldown_until) from video_sessions_private.session_creations creation
                join connected using (user_id, zoom_user_id)
