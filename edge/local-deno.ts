@@ -7,6 +7,7 @@ const [configPath] = Deno.args;
 const config: {
   env: Record<string, string>;
   egress: string;
+  outside?: string[];
   functions?: string;
   modules?: Record<string, string>;
 } = JSON.parse(Deno.readTextFileSync(configPath));
@@ -15,10 +16,13 @@ const config: {
 for (const name of Object.keys(Deno.env.toObject())) Deno.env.delete(name);
 for (const [name, value] of Object.entries(config.env)) Deno.env.set(name, value);
 
-// The proxy is the only way out, for loopback too.
+// The proxy is the only way out, for loopback too, but for the origins in `outside`.
 const client = Deno.createHttpClient({ proxy: { transport: "http", url: `http://${config.egress}` } });
 const fetchDirectly = globalThis.fetch;
-globalThis.fetch = (input: URL | Request | string, init?: RequestInit) => fetchDirectly(input, { ...init, client });
+globalThis.fetch = (input: URL | Request | string, init?: RequestInit) => {
+  const { origin } = new URL(input instanceof Request ? input.url : input);
+  return fetchDirectly(input, config.outside?.includes(origin) ? init : { ...init, client });
+};
 
 const handlers = new Map<string, Handler>();
 const serve = Deno.serve;

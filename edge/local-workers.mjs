@@ -2,7 +2,8 @@
  * Serves all functions of wrangler.toml in one workerd on this machine: `node edge/local-workers.mjs CONFIG.json`.
  *
  * CONFIG.json is `{"env": {…}, "egress": "127.0.0.1:PORT"}`: what the functions find in their environment, and the
- * forward proxy that is their only way out. `"modules": {NAME: FILE, …}` in it serves these in place of the functions.
+ * forward proxy that is their only way out; `"outside": ["https://zoom.us", …]` are origins that they reach without it.
+ * `"modules": {NAME: FILE, …}` in it serves these in place of the functions.
  * As soon as requests are taken, prints `listening on 127.0.0.1:PORT`; a function answers under /functions/v1/NAME,
  * and, to the secret key alone, /functions/v1/NAME/__scheduled runs its cron trigger. What the functions log comes out
  * as they log it. Ends when it is killed.
@@ -20,13 +21,22 @@ const config = JSON.parse(fs.readFileSync(configPath, "utf8"));
 // Miniflare's files go where CONFIG.json is, since nobody removes them when this process is killed.
 process.env.TMPDIR = path.dirname(path.resolve(configPath));
 process.env.WRANGLER_SEND_METRICS = "false";
-const { Miniflare, NoOpLog } = await import("miniflare");
+const { fetch: fetchDirectly, Miniflare, NoOpLog, Response } = await import("miniflare");
 const { unstable_getMiniflareWorkerOptions: readWorker, unstable_readConfig: readConfig } = await import("wrangler");
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const wranglerToml = path.join(root, "wrangler.toml");
 const date = readConfig({ config: wranglerToml }).compatibility_date;
 const names = config.modules ? Object.keys(config.modules) : fs.readdirSync(path.join(root, "functions")).sort();
+
+const proxy = { external: { address: config.egress, http: { style: 1 /* requests name the whole URL */ } } };
+
+/** In place of the proxy, which speaks no TLS. */
+async function reachDirectly(request) {
+  const { origin } = new URL(request.url);
+  if (![config.env.SUPABASE_URL, ...config.outside].includes(origin)) return new Response(null, { status: 502 });
+  return fetchDirectly(request, { redirect: "manual" });
+}
 
 /** A function as its environment in wrangler.toml describes it, with our variables and our way out. */
 function worker(name) {
@@ -39,7 +49,7 @@ function worker(name) {
     ...(modules ? { modules } : { modules: true, scriptPath: main }),
     // Not what a developer keeps in .dev.vars.
     bindings: config.env,
-    outboundService: { external: { address: config.egress, http: { style: 1 /* proxy: requests name the whole URL */ } } },
+    outboundService: config.outside?.length > 0 ? reachDirectly : proxy,
   };
 }
 

@@ -59,6 +59,8 @@ pub struct StackOptions {
     pub on_shared_domain: bool,
     /// How the Zoom simulator is set up. By default it holds its events back, so that a test's count of calls is exact.
     pub zoom: ZoomOptions,
+    /// Origins that the functions may call beside the stack's own, such as Zoom's. What they send there is not recorded.
+    pub outside: Vec<String>,
     /// A folder of functions for Deno to serve in place of the repository's.
     pub functions: Option<PathBuf>,
     /// What becomes of log lines and recorded requests.
@@ -78,6 +80,7 @@ impl Default for StackOptions {
             migrate: true,
             on_shared_domain: false,
             zoom: ZoomOptions::default(),
+            outside: Vec::new(),
             functions: None,
             output: Output::Keep,
         }
@@ -177,6 +180,7 @@ struct Local {
     /// `None` where a test killed one.
     workers: Mutex<Vec<Option<Worker>>>,
     edge_runtime: EdgeRuntime,
+    outside: Vec<String>,
     functions: Option<PathBuf>,
     functions_env: Mutex<BTreeMap<String, String>>,
     egress: SocketAddr,
@@ -239,6 +243,7 @@ impl Stack {
             options.worker_processes,
             &functions_env,
             egress_address,
+            &options.outside,
             options.functions.as_deref(),
         );
         let postgrest = postgrest::start(&processes, &postgres, issuer.verifying_keys());
@@ -264,6 +269,7 @@ impl Stack {
             workers: Mutex::new(workers),
             functions_env: Mutex::new(functions_env),
             edge_runtime,
+            outside: options.outside,
             functions: options.functions,
             egress: egress_address,
             processes,
@@ -475,6 +481,7 @@ impl Stack {
                 index,
                 &env,
                 local.egress,
+                &local.outside,
                 local.functions.as_deref(),
             )
             .await?,
@@ -645,9 +652,10 @@ async fn start_workers(
     count: usize,
     env: &BTreeMap<String, String>,
     egress: SocketAddr,
+    outside: &[String],
     functions: Option<&Path>,
 ) -> Result<Vec<Option<Worker>>> {
-    let starting = (0..count).map(|index| Worker::start(processes, runtime, index, env, egress, functions));
+    let starting = (0..count).map(|index| Worker::start(processes, runtime, index, env, egress, outside, functions));
     let workers = futures_util::future::try_join_all(starting).await?;
     Ok(workers.into_iter().map(Some).collect())
 }

@@ -66,16 +66,18 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Starts a process and waits until it takes requests. The functions see `env` and reach the world through the
-    /// forward proxy `egress`. Deno serves those in the folder `functions`, by default the repository's.
+    /// forward proxy `egress`, but for the origins in `outside`. Deno serves those in the folder `functions`, by default the
+    /// repository's.
     pub(crate) async fn start(
         processes: &Processes,
         runtime: EdgeRuntime,
         index: usize,
         env: &BTreeMap<String, String>,
         egress: SocketAddr,
+        outside: &[String],
         functions: Option<&Path>,
     ) -> Result<Self> {
-        let config = json!({"env": env, "egress": egress, "functions": functions});
+        let config = json!({"env": env, "egress": egress, "outside": outside, "functions": functions});
         Self::start_with(processes, runtime, &format!("workers-{index}"), &config).await
     }
 

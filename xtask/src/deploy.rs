@@ -4,7 +4,7 @@ mod cloudflare;
 mod needs;
 mod offline_api;
 mod private_file;
-mod settings;
+pub mod settings;
 mod supabase;
 
 use std::path::PathBuf;

@@ -1,5 +1,7 @@
 //! A run: what is asked of the database and of Zoom, and what is said of it.
 
+use std::time::Duration;
+
 use fakes::{claim, Answer, Fakes, Reply, USER};
 use shared::zoom::connection::{access_token_context, refresh_token_context};
 use uuid::Uuid;
@@ -139,6 +141,31 @@ async fn a_change_is_sent_and_its_end_saved() {
         );
         assert_eq!(told["code"], code, "{kind} {names:?}");
     }
+}
+
+/// While Zoom renews a host's token, for a change that is sent, the database refuses to say what else there is.
+#[tokio::test]
+async fn what_is_on_its_way_is_waited_for_though_the_run_has_failed() {
+    let fakes = Fakes::start().await;
+    due(&fakes, &["outbox"]);
+    let mut claimed = change("update", false);
+    claimed["tasks"][0]["token"] = claim::busy(1);
+    claimed["more"] = json!(true);
+    fakes
+        .on("edge_outbox_claim", claimed)
+        .on("edge_outbox_claim", Answer::database_error(404, "PGRST202"))
+        .on("edge_token_claim", claim::connection(&claim::refresh(USER, "rt", 1)))
+        .on("token", Answer::tokens("at 2", "rt 2").after(Duration::from_secs(2)))
+        .on("edge_refresh_commit", json!({"outcome": "saved", "token_version": 2}))
+        .on("PATCH /meetings/85", Answer::empty(204))
+        .on("edge_outbox_settle", json!({"outcomes": ["done"]}));
+    assert_eq!(sync(&fakes).await.status, 500);
+    assert_eq!(
+        fakes.told("edge_refresh_commit")["token_version"],
+        1,
+        "what Zoom gave is kept"
+    );
+    assert_eq!(fakes.told("edge_outbox_settle")["results"][0]["result"], "done");
 }
 
 #[tokio::test]

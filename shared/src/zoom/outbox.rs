@@ -220,6 +220,7 @@ pub async fn drain(zoom: &Zoom<'_>, whose: Whose, bounds: &Bounds) -> Result<Dra
         pausing: false,
         may_claim: true,
         save_failures: 0,
+        failure: None,
         drained: Drained::default(),
     };
     let mut on_their_way = FuturesUnordered::new();
@@ -228,13 +229,16 @@ pub async fn drain(zoom: &Zoom<'_>, whose: Whose, bounds: &Bounds) -> Result<Dra
         let Some(event) = on_their_way.next().await else {
             break;
         };
-        if let Some(pause) = run.take(event)? {
+        if let Some(pause) = run.take(event) {
             run.pausing = true;
             on_their_way.push(Box::pin(async move {
                 time::sleep(pause).await;
                 Event::Paused
             }));
         }
+    }
+    if let Some(failure) = run.failure {
+        return Err(failure);
     }
     if let (Some(_), true) = (whose.only_user(), bounds.reached()) {
         run.drained.waiting = claim(zoom, whose, 0).await?.waiting;
@@ -259,6 +263,8 @@ struct Run<'z> {
     pausing: bool,
     may_claim: bool,
     save_failures: u32,
+    /// Nothing is begun after it. What is on its way is waited for: it may hold a token that Zoom has just renewed.
+    failure: Option<Error>,
     drained: Drained,
 }
 
@@ -266,7 +272,7 @@ impl<'z> Run<'z> {
     /// Begins whatever can be begun.
     fn begin(&mut self, on_their_way: &mut FuturesUnordered<LocalBoxFuture<'z, Event>>) {
         let zoom = self.zoom;
-        let over = self.bounds.reached();
+        let over = self.bounds.reached() || self.failure.is_some();
         while self.sending < AT_ONCE {
             let Some(Queued { task, claimed_at }) = self.queue.pop_front() else {
                 break;
@@ -310,7 +316,7 @@ impl<'z> Run<'z> {
     }
 
     /// Takes what an event brought, and gives the pause after which another claim may find something.
-    fn take(&mut self, event: Event) -> Result<Option<Duration>, Error> {
+    fn take(&mut self, event: Event) -> Option<Duration> {
         match event {
             Event::Sent(user_id, settlement) => {
                 self.sending = self.sending.saturating_sub(1);
@@ -338,15 +344,19 @@ impl<'z> Run<'z> {
                     Err(error) => {
                         self.save_failures = self.save_failures.saturating_add(1);
                         if self.save_failures >= MAX_SAVE_FAILURES {
-                            return Err(error);
+                            self.failure = Some(error);
+                        } else {
+                            self.results.extend(results);
                         }
-                        self.results.extend(results);
                     }
                 }
             }
-            Event::Claimed(claimed) => {
+            Event::Claimed(Err(error)) => {
                 self.asking_database = false;
-                let claimed = claimed?;
+                self.failure = Some(error);
+            }
+            Event::Claimed(Ok(claimed)) => {
+                self.asking_database = false;
                 self.drained.waiting = claimed.waiting;
                 let claimed_at = now();
                 let queued = claimed.tasks.into_iter().map(|task| Queued { task, claimed_at });
@@ -357,7 +367,7 @@ impl<'z> Run<'z> {
                     Whose::Ones(_) | Whose::AllOf(_) => claimed.busy.then_some(WAIT_FOR_OTHERS_MS),
                 };
                 if let (false, false, Some(millis)) = (claimed.more, self.pausing || self.bounds.reached(), later) {
-                    return Ok(Some(Duration::from_millis(millis.max(SHORTEST_PAUSE_MS))));
+                    return Some(Duration::from_millis(millis.max(SHORTEST_PAUSE_MS)));
                 }
             }
             Event::Paused => {
@@ -365,7 +375,7 @@ impl<'z> Run<'z> {
                 self.may_claim = true;
             }
         }
-        Ok(None)
+        None
     }
 
     fn keep(&mut self, settlement: Settlement) {
@@ -411,16 +421,6 @@ const WAIT_FOR_THE_END: u64 = 300;
 async fn send(zoom: &Zoom<'_>, task: &Task) -> Sent {
     let call = |request| zoom.api(task.user_id, task.token.clone(), request);
     let end = ApiRequest::end_meeting(&task.meeting_id);
-    if task.kind == Kind::End || task.kind == Kind::Delete && task.running && task.may_end {
-        match call(&end).await {
-            // Refused: it does not go on any more.
-            Ok(_) | Err(ApiFailure::Refused(..) | ApiFailure::MeetingGone) if task.kind == Kind::End => {
-                return Sent::Done { code: None };
-            }
-            Ok(_) | Err(ApiFailure::Refused(..) | ApiFailure::MeetingGone | ApiFailure::MissingScope) => {}
-            Err(failure) => return Sent::without(&failure, task.kind),
-        }
-    }
     let request = match (task.kind, &task.desired) {
         (Kind::Update, Some(desired)) => ApiRequest::update_meeting(
             &task.meeting_id,
@@ -440,27 +440,40 @@ async fn send(zoom: &Zoom<'_>, task: &Task) -> Sent {
         }
         (Kind::Delete | Kind::End, _) => ApiRequest::delete_meeting(&task.meeting_id),
     };
-    let goes_on = |answer: &Result<_, ApiFailure>| match answer {
-        Err(ApiFailure::Refused(400, code)) => REFUSED_WHILE_RUNNING.contains(code),
-        _ => false,
-    };
-    let mut answer = call(&request).await;
-    if goes_on(&answer) && task.kind == Kind::Delete && task.may_end && !task.running {
-        // Nobody had told that it goes on. Whether it could be ended, the deletion shows.
-        drop(call(&end).await);
-        answer = call(&request).await;
-    }
-    match answer {
-        Ok(_) => Sent::Done { code: None },
-        Err(_) if goes_on(&answer) && task.running => Sent::Wait {
-            code: Obstacle::MeetingRunning,
-            retry_after_seconds: Some(WAIT_FOR_THE_END),
-        },
-        // As far as Zoom's refusal says. It may mean something else, and so this was a try.
-        Err(_) if goes_on(&answer) => Sent::Failed {
-            code: Obstacle::MeetingRunning,
-        },
-        Err(failure) => Sent::without(&failure, task.kind),
+    let mut ends_it = task.kind == Kind::End || task.kind == Kind::Delete && task.running && task.may_end;
+    loop {
+        if ends_it {
+            match call(&end).await {
+                // Refused: it does not go on any more.
+                Ok(_) | Err(ApiFailure::Refused(..) | ApiFailure::MeetingGone) if task.kind == Kind::End => {
+                    return Sent::Done { code: None };
+                }
+                Ok(_) | Err(ApiFailure::Refused(..) | ApiFailure::MeetingGone | ApiFailure::MissingScope) => {}
+                Err(failure) => return Sent::without(&failure, task.kind),
+            }
+        }
+        return match call(&request).await {
+            Ok(_) => Sent::Done { code: None },
+            Err(ApiFailure::Refused(400, code)) if REFUSED_WHILE_RUNNING.contains(&code) => {
+                if task.kind == Kind::Delete && task.may_end && !ends_it {
+                    // Nobody had told that it goes on.
+                    ends_it = true;
+                    continue;
+                }
+                if task.running {
+                    Sent::Wait {
+                        code: Obstacle::MeetingRunning,
+                        retry_after_seconds: Some(WAIT_FOR_THE_END),
+                    }
+                } else {
+                    // As far as Zoom's refusal says. It may mean something else, and so this was a try.
+                    Sent::Failed {
+                        code: Obstacle::MeetingRunning,
+                    }
+                }
+            }
+            Err(failure) => Sent::without(&failure, task.kind),
+        };
     }
 }
 

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod another_zoom;
 mod doctor;
 mod local_stack;
 mod release;

@@ -58,9 +58,10 @@ impl Home {
         self.0.join("bin")
     }
 
-    /// Runs a program in the app's folder, which has to succeed, and gives what it said.
-    async fn run<A: AsRef<OsStr>>(&self, program: &str, arguments: &[A]) -> Result<String> {
-        let output = Command::new(self.path().join(program))
+    /// A program in the app's folder.
+    fn command<A: AsRef<OsStr>>(&self, program: &str, arguments: &[A]) -> Command {
+        let mut command = Command::new(self.path().join(program));
+        command
             .args(arguments)
             .current_dir(self.app())
             .env_clear()
@@ -68,10 +69,14 @@ impl Home {
             .env("PATH", self.path())
             .env("SUPABASE_TELEMETRY_DISABLED", "1")
             .env("SUPABASE_ACCESS_TOKEN", format!("sbp_{}", "0".repeat(40)))
-            .env("npm_config_offline", "true")
-            .output()
-            .await
-            .with_context(|| format!("running {program}"))?;
+            .env("npm_config_offline", "true");
+        command
+    }
+
+    /// Runs a program in the app's folder, which has to succeed, and gives what it said.
+    async fn run<A: AsRef<OsStr>>(&self, program: &str, arguments: &[A]) -> Result<String> {
+        let output = self.command(program, arguments).output().await;
+        let output = output.with_context(|| format!("running {program}"))?;
         let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         ensure!(output.status.success(), "{program}: {said}");
         Ok(said)
@@ -79,14 +84,35 @@ impl Home {
 
     /// The release's command, as the README says it.
     async fn video_sessions(&self, arguments: &[&str]) -> Result<String> {
-        let archive = archive()?.to_string_lossy().into_owned();
-        let npx = ["--yes", "--package", &archive, "video-sessions"];
-        self.run("npx", &[&npx, arguments].concat()).await
+        self.run("npx", &[&npx_of(&archive()?)[..], &owned(arguments)].concat())
+            .await
+    }
+
+    /// The same of another archive, whether it succeeds or not: whether it did, and what it said.
+    async fn video_sessions_of(&self, archive: &Path, arguments: &[&str]) -> Result<(bool, String)> {
+        let arguments = [&npx_of(archive)[..], &owned(arguments)].concat();
+        let output = self.command("npx", &arguments).output().await.context("running npx")?;
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        Ok((output.status.success(), said))
     }
 
     async fn supabase(&self, arguments: &[&str]) -> Result<String> {
         self.run("supabase", arguments).await
     }
+}
+
+fn npx_of(archive: &Path) -> [String; 4] {
+    let archive = archive.to_string_lossy().into_owned();
+    [
+        "--yes".to_owned(),
+        "--package".to_owned(),
+        archive,
+        "video-sessions".to_owned(),
+    ]
+}
+
+fn owned(arguments: &[&str]) -> Vec<String> {
+    arguments.iter().map(|argument| (*argument).to_owned()).collect()
 }
 
 /// Where a program is.
@@ -252,6 +278,86 @@ async fn a_newcomer_adds_it_pushes_serves_it_and_walks_the_whole_path() -> Resul
         stack.create_user(email, role).await?;
     }
     readme::run_path_with_curl(&stack, Some(&home.path().to_string_lossy())).await
+}
+
+/// The archive as an earlier release may have been: another version, of which one function was different, and another is
+/// no more.
+fn earlier_archive(home: &Home) -> Result<PathBuf> {
+    let tar = |arguments: &[&OsStr]| -> Result<()> {
+        let status = std::process::Command::new("tar")
+            .args(arguments)
+            .status()
+            .context("running tar")?;
+        ensure!(status.success(), "tar: {status}");
+        Ok(())
+    };
+    let folder = home.0.join("earlier");
+    fs::create_dir_all(&folder)?;
+    tar(&["xzf".as_ref(), archive()?.as_ref(), "-C".as_ref(), folder.as_ref()])?;
+    let package = folder.join("package");
+    let manifest = fs::read_to_string(package.join("package.json"))?;
+    let version = format!("\"version\": \"{}\"", env!("CARGO_PKG_VERSION"));
+    ensure!(manifest.contains(&version), "{manifest}");
+    fs::write(
+        package.join("package.json"),
+        manifest.replace(&version, "\"version\": \"0.0.9\""),
+    )?;
+    let functions = package.join("supabase");
+    let start = functions.join("start-session/index.ts");
+    fs::write(&start, format!("// An earlier one.\n{}", fs::read_to_string(&start)?))?;
+    fs::create_dir(functions.join("zoom-poll"))?;
+    fs::copy(&start, functions.join("zoom-poll/index.ts"))?;
+    let earlier = home.0.join("video-sessions-0.0.9.tgz");
+    tar(&[
+        "czf".as_ref(),
+        earlier.as_ref(),
+        "-C".as_ref(),
+        folder.as_ref(),
+        "package".as_ref(),
+    ])?;
+    Ok(earlier)
+}
+
+#[tokio::test]
+async fn an_earlier_release_is_upgraded_but_for_what_somebody_changed() -> Result<()> {
+    let home = Home::new()?;
+    home.supabase(&["init"]).await?;
+    let (added, said) = home.video_sessions_of(&earlier_archive(&home)?, &["add"]).await?;
+    assert!(added, "{said}");
+    let functions = home.app().join("supabase/functions");
+    assert!(functions.join("zoom-poll/index.ts").is_file());
+    let by_hand = functions.join("join-session/index.ts");
+    fs::write(&by_hand, "// by hand\n")?;
+
+    let (finished, said) = home.video_sessions_of(&archive()?, &["add"]).await?;
+    assert!(
+        !finished && said.contains("supabase/functions/join-session\n"),
+        "{said}"
+    );
+    assert_eq!(fs::read_to_string(&by_hand)?, "// by hand\n");
+    let start = fs::read_to_string(functions.join("start-session/index.ts"))?;
+    assert!(!start.contains("An earlier one"), "{said}");
+    assert!(!functions.join("zoom-poll").exists(), "{said}");
+
+    let replaced = home.video_sessions(&["add", "--replace"]).await?;
+    let kept = functions.join("join-session.replaced/index.ts");
+    assert_eq!(fs::read_to_string(kept)?, "// by hand\n", "{replaced}");
+    // As if it had been added today, but for what was kept.
+    let fresh = Home::new()?;
+    fresh.supabase(&["init"]).await?;
+    fresh.video_sessions(&["add"]).await?;
+    let mut upgraded = files_in(&home.app())?;
+    upgraded.retain(|path, _| !path.to_string_lossy().contains(".replaced"));
+    let fresh = files_in(&fresh.app())?;
+    assert_eq!(upgraded.keys().collect::<Vec<_>>(), fresh.keys().collect::<Vec<_>>());
+    for (path, content) in &fresh {
+        assert!(
+            path.ends_with("config.toml") || upgraded[path] == *content,
+            "{}",
+            path.display()
+        );
+    }
+    Ok(())
 }
 
 /// Waits until PostgREST knows the tables that were pushed after it started.

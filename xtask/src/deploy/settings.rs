@@ -29,6 +29,12 @@ pub struct Settings {
     is_example: bool,
 }
 
+/// Whether this is what the example says, or a part of it.
+fn is_placeholder(name: &str, value: &str) -> bool {
+    let of_the_example = || parse(EXAMPLE).ok()?.remove(name);
+    PLACEHOLDERS.iter().any(|part| value.contains(part)) || of_the_example().as_deref() == Some(value)
+}
+
 impl Settings {
     /// Reads the file; what it lacks is taken from the environment. Without the file, all of it is.
     ///
@@ -55,6 +61,18 @@ impl Settings {
     /// A variable's value.
     pub fn get(&self, name: &str) -> Option<String> {
         self.values.get(name).filter(|value| !value.is_empty()).cloned()
+    }
+
+    /// A variable's value, unless it is the example's.
+    ///
+    /// # Errors
+    /// If it is missing, or still has the example's value.
+    pub fn own(&self, name: &str) -> Result<String> {
+        match self.get(name) {
+            None => bail!("{name} is missing"),
+            Some(value) if is_placeholder(name, &value) => bail!("{name} still has the example's value"),
+            Some(value) => Ok(value),
+        }
     }
 
     /// What a function is given: the variables that it uses, as far as they are set.
@@ -88,15 +106,12 @@ impl Settings {
             }
         }
         if !self.is_example {
-            let example = parse(EXAMPLE)?;
             let kept = VARIABLES.iter().filter(|variable| {
                 functions.iter().any(|function| variable.is_for(function))
                     && !given_by(host, variable)
                     // A deep link may be anybody's.
                     && variable.name != "APP_REDIRECT_URI"
-                    && self.values.get(variable.name).is_some_and(|value| {
-                        example.get(variable.name) == Some(value) || PLACEHOLDERS.iter().any(|part| value.contains(part))
-                    })
+                    && self.values.get(variable.name).is_some_and(|value| is_placeholder(variable.name, value))
             });
             problems.extend(kept.map(|variable| (variable.name, "still has the example's value")));
         }
