@@ -47,7 +47,7 @@ const COMMANDS = {
   "cargo xtask deploy supabase": inCi("cargo xtask deploy supabase --dry-run"),
   "cargo xtask deploy cloudflare --domain api.example.com": runs(
     "cargo xtask deploy cloudflare --domain api.example.com --dry-run --vars .dev.vars.example",
-    "https://api.example.com/functions/v1/zoom-webhook",
+    "Nothing was shipped: this was a dry run.",
   ),
   "UPDATE_SCREENSHOTS=1 cargo xtask test --only e2e -- browser": inTest(
     "tests/tests/web/web_client.rs", "UPDATE_SCREENSHOTS"),
@@ -137,8 +137,8 @@ function withoutCredentials() {
 }
 
 function keys() {
-  const said = run("cargo xtask keys new").trim().split("\n").at(-1);
-  if (Buffer.from(said.split(":")[1] ?? "", "base64").length !== 32) throw new Error("not a key of 32 bytes");
+  const [, key] = /^\w+:(\S+)$/m.exec(run("cargo xtask keys new")) ?? [];
+  if (Buffer.from(key ?? "", "base64").length !== 32) throw new Error("not a key of 32 bytes");
 }
 
 let failures = 0;

@@ -159,9 +159,16 @@ export function add(app, { dryRun = false, replace = false } = {}) {
       continue;
     }
     say("removes", file);
-    if (!dryRun) fs.rmSync(at(file));
+    if (dryRun) continue;
+    fs.rmSync(at(file));
+    const folder = path.dirname(at(file));
+    if (fs.readdirSync(folder).length === 0) fs.rmdirSync(folder);
   }
   const before = fs.readFileSync(at(CONFIG), "utf8");
+  for (const [, name] of before.matchAll(/^\[functions\.([\w-]+)\]/gm)) {
+    const was = `supabase/functions/${name}/index.ts`;
+    if (remembered[was] && !files[was]) say("remains", `[functions.${name}] in ${CONFIG}: take it out`);
+  }
   const config = configBlocks(before, functions);
   if (config.text !== before) {
     say("adds to", CONFIG);

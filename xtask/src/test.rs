@@ -183,6 +183,7 @@ fn run_edge() -> Result<Outcome> {
         "--test-reporter=tap",
         "edge/functions-core.test.mjs",
         "addon/add.test.mjs",
+        "addon/doctor.test.mjs",
         "tests/clients/package.test.mjs",
     ]);
     // "# pass 3"

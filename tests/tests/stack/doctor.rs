@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::support::User;
 use anyhow::{Context, Result};
+use local_stack::zoom::{Endpoint, Fault};
 use local_stack::{repository, Stack, StackOptions};
 use tokio::process::Command;
 
@@ -119,6 +120,19 @@ async fn each_thing_that_breaks_is_named_by_its_line() -> Result<()> {
             "Late changes: 1 changes",
         ),
         (
+            "insert into video_sessions_private.session_creations (user_id, request_hash, request, state, next_check_at, created_at)
+             values (gen_random_uuid(), 'h', '{}', 'unknown', now() + interval '1 hour', now() - interval '16 minutes')",
+            "delete from video_sessions_private.session_creations",
+            "Open creations: 1 creations",
+        ),
+        (
+            "insert into video_sessions_private.zoom_revocations (user_id, zoom_user_id, access_token, refresh_token,
+               access_token_expires_at, claimed_until, created_at)
+             values (gen_random_uuid(), 'z', 'v1.x', 'v1.x', now(), now() + interval '1 hour', now() - interval '1 day')",
+            "delete from video_sessions_private.zoom_revocations",
+            "Revocations: 1 tokens",
+        ),
+        (
             "alter function public.edge_health() rename to edge_health_of_old",
             "alter function public.edge_health_of_old() rename to edge_health",
             "Database: does not answer",
@@ -172,6 +186,9 @@ async fn each_thing_that_breaks_is_named_by_its_line() -> Result<()> {
         stack.set_env(name, &before.unwrap_or_default()).await;
     }
     stack.restart_worker(0).await?;
+    stack.zoom().order(Fault::at(Endpoint::Token).dropping().lasting())?;
+    assert_wrong(&stack, &[], "Zoom: does not answer").await?;
+    stack.zoom().withdraw_all();
     let (fine, _, said) = doctor(&stack, &[]).await?;
     assert!(fine, "{said}");
     Ok(())

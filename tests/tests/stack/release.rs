@@ -338,6 +338,10 @@ async fn an_earlier_release_is_upgraded_but_for_what_somebody_changed() -> Resul
     let start = fs::read_to_string(functions.join("start-session/index.ts"))?;
     assert!(!start.contains("An earlier one"), "{said}");
     assert!(!functions.join("zoom-poll").exists(), "{said}");
+    assert!(
+        said.contains("[functions.zoom-poll] in supabase/config.toml: take it out"),
+        "{said}"
+    );
 
     let replaced = home.video_sessions(&["add", "--replace"]).await?;
     let kept = functions.join("join-session.replaced/index.ts");
