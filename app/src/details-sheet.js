@@ -39,7 +39,13 @@ export function openDetails({ session, person, nameOf, edit, refresh }) {
       ),
       phase !== "past" ? calendarActions(session) : null,
       own && phase !== "past"
-        ? h("div", {}, h("h3", {}, "Invite"), linkField(inviteLink(session), session.title))
+        ? h(
+            "div",
+            {},
+            h("h3", {}, "Invite"),
+            linkField(inviteLink(session), session.title),
+            button({ class: "quiet small", onclick: then(() => askToRenew(session, refresh)) }, "Make a new link"),
+          )
         : null,
       h(
         "div",
@@ -70,6 +76,22 @@ function guests({ participants }, person, nameOf) {
     .filter(({ user_id }) => user_id !== person.id)
     .map(({ user_id }) => nameOf(user_id) ?? "somebody with the invite link");
   return names.length > 0 ? names.join(", ") : "Nobody else yet";
+}
+
+function askToRenew(session, refresh) {
+  confirmInSheet({
+    title: "Make a new invite link?",
+    text: "The old link and code stop working at once. Whoever has a seat keeps it.",
+    keep: "Keep the link",
+    act: "Make a new link",
+    acting: "Making it…",
+    tone: "primary",
+    run: async () => {
+      await sessions.renewShareCode(session.id);
+      await refresh();
+    },
+    done: "There is a new invite link.",
+  });
 }
 
 function askToCancel(session, refresh) {

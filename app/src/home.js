@@ -39,7 +39,7 @@ export async function showHome(app, person, arrival) {
     "New session",
   );
   const join = button(
-    { class: person.isHost ? "secondary" : "primary", onclick: () => openJoin({ joined }) },
+    { class: person.isHost ? "secondary" : "primary", onclick: () => openJoin({ person, joined }) },
     icon("ticket"),
     "Join by code",
   );
@@ -220,7 +220,7 @@ export async function showHome(app, person, arrival) {
   }, 10_000);
   end.signal.addEventListener("abort", () => clearInterval(timer));
 
-  if (arrival?.kind === "invite") openJoin({ code: arrival.shareCode, joined });
+  if (arrival?.kind === "invite") openJoin({ code: arrival.shareCode, person, joined });
 
   void begin();
   return () => end.abort();

@@ -1,67 +1,117 @@
 /** Joining by the code or the link that a host has passed on. */
 import { sessions } from "./service.js";
-import { announce, button, h } from "./dom.js";
+import { announce, button, h, show } from "./dom.js";
 import { codeIn, readable } from "./invite.js";
 import { openSheet } from "./sheet.js";
-import { clock, dayName } from "./time.js";
+import { clock, dayName, ZONE } from "./time.js";
 import { troubleSlot } from "./trouble.js";
 
-/** @param code from an invite link that was opened */
-export function openJoin({ code = "", joined }) {
+/**
+ * @param code from an invite link that was opened: what it leads to is shown first
+ * @param person who is signed in
+ */
+export function openJoin({ code, person, joined }) {
   openSheet(code ? "You are invited" : "Join by code", (sheet) => {
     const trouble = troubleSlot();
-    const input = h("input", {
-      id: "code",
-      type: "text",
-      value: code,
-      autocomplete: "off",
-      autocapitalize: "none",
-      spellcheck: "false",
-      maxlength: "500",
-      "aria-describedby": "code-hint",
-    });
-    const join = button({ type: "submit", class: "primary wide" }, "Join session");
-
-    async function submit(event) {
-      event.preventDefault();
-      const entered = codeIn(input.value);
-      if (sheet.held) return;
-      if (!entered) {
-        trouble.tell({ sentence: "Enter the code of the session first." });
-        input.focus();
-        return;
-      }
-      await trouble.around(sheet, join, "Joining…", async () => {
+    const enter = (pressed, label, entered) =>
+      trouble.around(sheet, pressed, label, async () => {
         const session = await sessions.join(entered);
         await joined(session);
         sheet.held = false;
         sheet.close();
+        const own = session.host_id === person.id;
         announce(
-          `You are in: ${session.title}, ${dayName(session.scheduled_start)} at ${clock(session.scheduled_start)}.`,
+          `${own ? "Your own session" : "You are in"}: ${session.title}, ${momentOf(session)}.`,
           { visibly: true },
         );
       });
-    }
-
-    return h(
-      "form",
-      { novalidate: true, onsubmit: submit },
-      code
-        ? h(
-            "p",
-            {},
-            "Join, and the session appears among yours. ",
-            h("span", { class: "soft block" }, `Code ${readable(code)}`),
-          )
-        : h(
-            "div",
-            { class: "field" },
-            h("label", { for: "code" }, "Code or invite link"),
-            input,
-            h("p", { class: "hint", id: "code-hint" }, "Your host has it, and can send it to you."),
-          ),
-      trouble.element,
-      h("div", { class: "sheet-actions" }, join),
-    );
+    return code ? invitation(code, trouble, enter) : byCode(sheet, trouble, enter);
   });
+}
+
+function momentOf({ scheduled_start }) {
+  return `${dayName(scheduled_start)} at ${clock(scheduled_start)}`;
+}
+
+/** Who invites, to what and when, before a seat is taken. */
+function invitation(code, trouble, enter) {
+  const place = h("div", { "aria-live": "polite", "aria-busy": "true" });
+  show(place, null, () => h("p", { class: "soft" }, "Looking up the invitation…"));
+
+  async function look() {
+    try {
+      const preview = await sessions.preview(code);
+      show(place, preview, described);
+    } catch (error) {
+      place.replaceChildren(h("p", { class: "soft" }, `Code ${readable(code)}`));
+      trouble.report(error, look);
+    }
+    place.setAttribute("aria-busy", "false");
+  }
+
+  function described({ title, host_name, scheduled_start, duration_minutes, seats_left, joined }) {
+    const seats = seats_left === 1 ? "1 seat is left" : `${seats_left} seats are left`;
+    const press = (label) => (event) => enter(event.currentTarget, label, code);
+    return [
+      h("p", { class: "lead" }, `${host_name ?? "A host"} invites you to “${title}”.`),
+      h(
+        "dl",
+        { class: "facts" },
+        h("dt", {}, "When"),
+        h("dd", {}, `${momentOf({ scheduled_start })}, ${duration_minutes} minutes`, h("span", { class: "soft" }, `Times in ${ZONE}`)),
+        h("dt", {}, "Seats"),
+        h("dd", {}, joined ? "You have one already" : seats_left === 0 ? "None is left. Ask the host." : seats),
+      ),
+      h(
+        "div",
+        { class: "sheet-actions" },
+        joined
+          ? button({ class: "primary wide", onclick: press("Opening…") }, "Show session")
+          : button({ class: "primary wide", onclick: press("Joining…"), disabled: seats_left === 0 }, "Join session"),
+      ),
+    ];
+  }
+
+  void look();
+  return [place, trouble.element];
+}
+
+/** By what the host has read out or sent. */
+function byCode(sheet, trouble, enter) {
+  const input = h("input", {
+    id: "code",
+    type: "text",
+    autocomplete: "off",
+    autocapitalize: "none",
+    spellcheck: "false",
+    maxlength: "500",
+    "aria-describedby": "code-hint",
+  });
+  const join = button({ type: "submit", class: "primary wide" }, "Join session");
+
+  async function submit(event) {
+    event.preventDefault();
+    const entered = codeIn(input.value);
+    if (sheet.held) return;
+    if (!entered) {
+      trouble.tell({ sentence: "Enter the code of the session first." });
+      input.focus();
+      return;
+    }
+    await enter(join, "Joining…", entered);
+  }
+
+  return h(
+    "form",
+    { novalidate: true, onsubmit: submit },
+    h(
+      "div",
+      { class: "field" },
+      h("label", { for: "code" }, "Code or invite link"),
+      input,
+      h("p", { class: "hint", id: "code-hint" }, "Your host has it, and can send it to you."),
+    ),
+    trouble.element,
+    h("div", { class: "sheet-actions" }, join),
+  );
 }

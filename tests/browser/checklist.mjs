@@ -41,9 +41,10 @@ async function signIn(page, name) {
 }
 
 /** A client with a phone of their own, signed in. */
-async function participant(name, address = APP_URL) {
+async function participant(name, address = APP_URL, refusal = null) {
   const person = await browser.person(name, { participant: true });
   participants.push(person);
+  if (refusal) person.expectRefusal(...refusal);
   const page = await person.page();
   await page.goto(address);
   await signIn(page, name);
@@ -265,10 +266,20 @@ const steps = {
     // By the invite link, on a phone that is not signed in yet.
     const second = await participant("client2", invitation);
     const invited = second.page.getByRole("dialog", { name: "You are invited" });
-    await invited.waitFor();
+    await invited.getByText("invites you to “Weekly check-in”.").waitFor();
+    // A reload does not lose it.
+    await second.page.reload();
+    await invited.getByText("17:30").waitFor();
+    await invited.getByText("3 seats are left").waitFor();
     await browser.accessible(second.page, "invited");
+    await browser.picture(second.page, "invited");
     await invited.getByRole("button", { name: "Join session" }).tap();
     await card(second.page, "Weekly check-in").waitFor();
+    // The link again: there is nothing more to join.
+    await second.page.goto(invitation);
+    await invited.getByText("You have one already").waitFor();
+    await invited.getByRole("button", { name: "Show session" }).tap();
+    await invited.waitFor({ state: "detached" });
 
     // By code, as it is read out: with dashes, in lower case.
     const spoken = checkIn.share_code.match(/.{4}/g).join("-").toLowerCase();
@@ -301,6 +312,19 @@ const steps = {
     const [talk] = await database("video_sessions?title=eq.Short%20talk&select=invite:video_session_invites(share_code)");
     await joinByCode(client.page, talk.invite.share_code);
     await card(client.page, "Short talk").waitFor();
+
+    // A link that went too far: the host makes a new one, and the old one leads nowhere.
+    await tab(host, "Upcoming");
+    await details(host, "Weekly check-in", "Make a new link");
+    const renew = host.getByRole("dialog", { name: "Make a new invite link?" });
+    await browser.accessible(host, "asks before it makes a new link");
+    await renew.getByRole("button", { name: "Make a new link" }).tap();
+    await host.getByRole("status").getByText("There is a new invite link.").waitFor();
+    const stranger = await participant("client6", invitation, [404, "/join-session"]);
+    const refused = stranger.page.getByRole("dialog", { name: "You are invited" });
+    await refused.getByRole("alert").waitFor();
+    await browser.accessible(stranger.page, "an old link");
+    stranger.person.assertRefused();
   },
 
   async "6. No participant can see a start URL"() {
