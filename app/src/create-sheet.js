@@ -10,8 +10,33 @@ import { openSheet } from "./sheet.js";
 import { clock, dayName, nextGoodStart, ZONE } from "./time.js";
 import { troubleSlot } from "./trouble.js";
 
+/** What was asked for and has no answer yet: a reload asks again with the same key, so that it comes once. */
+const KEPT = "video-sessions-creation";
+
+/** What a creation is refused for while it may still come. */
+const UNDECIDED = ["creation_running", "zoom_outcome_unknown"];
+
+async function createOnce(person, body, key) {
+  sessionStorage.setItem(KEPT, JSON.stringify({ by: person.id, body, key }));
+  try {
+    const session = await sessions.create(body, { idempotencyKey: key });
+    sessionStorage.removeItem(KEPT);
+    return session;
+  } catch (error) {
+    const decided = error instanceof Problem && error.status > 0 && !UNDECIDED.includes(error.code);
+    if (decided) sessionStorage.removeItem(KEPT);
+    throw error;
+  }
+}
+
+/** After a reload: creates what was asked for before it, unless it is there already. Null where nothing was. */
+export async function finishCreation(person) {
+  const { by, body, key } = JSON.parse(sessionStorage.getItem(KEPT) ?? "{}");
+  return by === person.id ? createOnce(person, body, key) : null;
+}
+
 /** @param providers "zoom" and "external", or the latter alone */
-export function openCreate({ guests, providers, refresh, reconnect, ended, created }) {
+export function openCreate({ person, guests, providers, refresh, reconnect, ended, created }) {
   openSheet(
     "New session",
     (sheet) => {
@@ -39,7 +64,7 @@ export function openCreate({ guests, providers, refresh, reconnect, ended, creat
         if (asked && asked !== JSON.stringify(body)) key = newKey();
         asked = JSON.stringify(body);
         await trouble.around(sheet, create, "Creating…", async () => {
-          const creation = sessions.create(body, { idempotencyKey: key });
+          const creation = createOnce(person, body, key);
           // Begun in the tap, or else browsers deny the clipboard.
           const copying = copyWhenReady(creation.then(inviteLink));
           const session = await creation.catch(markFields);

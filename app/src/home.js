@@ -2,7 +2,7 @@
 import { contacts, realtime, sessions, signOut } from "./service.js";
 import { announce, button, h, icon } from "./dom.js";
 import { connectionCard } from "./connection.js";
-import { openCreate } from "./create-sheet.js";
+import { finishCreation, openCreate } from "./create-sheet.js";
 import { openDetails } from "./details-sheet.js";
 import { openEdit } from "./edit-sheet.js";
 import { copyLink, inviteLink } from "./invite.js";
@@ -97,6 +97,7 @@ export async function showHome(app, person, arrival) {
   async function create(providers) {
     await knowing;
     openCreate({
+      person,
       guests: known,
       providers,
       refresh,
@@ -241,6 +242,19 @@ export async function showHome(app, person, arrival) {
     void keepAlive();
     await knowing;
     list.draw();
+    await finishBefore();
+  }
+
+  /** A session that was being created when the page was left. */
+  async function finishBefore() {
+    try {
+      const session = await finishCreation(person);
+      if (!session) return;
+      await list.refresh();
+      announce(`“${session.title}” is created.`, { visibly: true });
+    } catch (error) {
+      announce(`Your new session: ${error.sentence ?? error}`, { visibly: true });
+    }
   }
 }
 

@@ -35,7 +35,7 @@ function momentOf({ scheduled_start }) {
 
 /** Who invites, to what and when, before a seat is taken. */
 function invitation(code, trouble, enter) {
-  const place = h("div", { "aria-live": "polite", "aria-busy": "true" });
+  const place = h("div", { class: "invitation", "aria-live": "polite", "aria-busy": "true" });
   show(place, null, () => h("p", { class: "soft" }, "Looking up the invitation…"));
 
   async function look() {
@@ -53,7 +53,7 @@ function invitation(code, trouble, enter) {
     const seats = seats_left === 1 ? "1 seat is left" : `${seats_left} seats are left`;
     const press = (label) => (event) => enter(event.currentTarget, label, code);
     return [
-      h("p", { class: "lead" }, `${host_name ?? "A host"} invites you to “${title}”.`),
+      h("p", {}, `${host_name ?? "A host"} invites you to “${title}”.`),
       h(
         "dl",
         { class: "facts" },

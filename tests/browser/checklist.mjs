@@ -487,6 +487,29 @@ const steps = {
     assert.ok(await ownLink.evaluate((button) => button === document.activeElement), "the focus is back where it was");
     await browser.accessible(page, "wide screen");
   },
+
+  async "10. A session whose answer never came is there once, after a reload"() {
+    const address = "**/functions/v1/create-session";
+    await host.bringToFront();
+    const reached = new Promise((resolve, reject) =>
+      // It is done, and the answer is lost.
+      host.route(address, (route) => route.fetch().then(resolve, reject)).catch(reject),
+    );
+    await newSession.tap();
+    const sheet = host.getByRole("dialog", { name: "New session" });
+    await sheet.getByLabel("Title").fill("Asked for once");
+    await sheet.getByLabel("Date").fill(localDay(5));
+    await sheet.getByRole("button", { name: "Create session" }).tap();
+    await reached;
+    await host.unroute(address);
+    // Leave the page, although the form is filled in.
+    host.once("dialog", (question) => question.accept());
+    await host.reload();
+    await host.getByRole("status").getByText("“Asked for once” is created.").waitFor();
+    await tab(host, "Upcoming");
+    await card(host, "Asked for once").waitFor();
+    assert.equal((await database("video_sessions?title=eq.Asked%20for%20once&select=id")).length, 1);
+  },
 };
 
 let invitation, checkIn, client, lastToJoin, meetingAsHost;
