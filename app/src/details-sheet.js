@@ -27,7 +27,7 @@ export function openDetails({ session, person, nameOf, edit, refresh }) {
         ),
         phase === "past" ? fact("Outcome", fateOf(session)) : null,
         own || !nameOf(session.host_id) ? null : fact("Host", nameOf(session.host_id)),
-        fact("Where", session.provider === "zoom" ? "Zoom" : "The host's own link"),
+        fact("Where", session.provider === "zoom" ? "Zoom" : "The host's own link", session.zoom_account),
         own
           ? fact(
               "Who",

@@ -223,6 +223,7 @@ export type Database = {
           title: string
           updated_at: string
           phase: string | null
+          zoom_account: string | null
         }
         Insert: {
           created_at?: string
@@ -321,6 +322,10 @@ export type Database = {
           session_id: string
           since: string
         }[]
+      }
+      zoom_account: {
+        Args: { session: Database["public"]["Tables"]["video_sessions"]["Row"] }
+        Returns: string
       }
       zoom_connection: { Args: Record<PropertyKey, never>; Returns: Json }
     }

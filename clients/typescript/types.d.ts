@@ -25,6 +25,8 @@ export type Session = Pick<
   provider: "zoom" | "external";
   status: "scheduled" | "ended" | "cancelled";
   phase: Phase;
+  /** The Zoom account that it belongs to, for its host. */
+  zoom_account: string | null;
   /** For the host: the code to share. */
   invite: { share_code: string } | null;
   /** The host sees everybody, a guest the own seat. */

@@ -180,6 +180,7 @@ revoke execute on function
   public.renew_share_code,
   public.video_session_display_name,
   public.video_sessions_waiting,
+  public.zoom_account,
   public.zoom_connection
 from public, anon, authenticated, service_role;
 grant execute on function
@@ -189,6 +190,7 @@ grant execute on function
   public.phase,
   public.renew_share_code,
   public.video_sessions_waiting,
+  public.zoom_account,
   public.zoom_connection
 to authenticated;
 grant execute on function public.can_host_video_sessions, public.phase to service_role;

@@ -14,6 +14,9 @@ class VideoSession {
       duration = Duration(minutes: json['duration_minutes'] as int),
       maxParticipants = json['max_participants'] as int,
       status = json['status'] as String,
+      // The answer of a creation has none: it is to come.
+      phase = Phase.values.byName(json['phase'] as String? ?? 'upcoming'),
+      zoomAccount = json['zoom_account'] as String?,
       startedAt = _instant(json['started_at']),
       endedAt = _instant(json['ended_at']),
       joinUrl = Uri.parse(json['join_url'] as String),
@@ -41,10 +44,10 @@ class VideoSession {
   /// The host sees everybody, a guest the own seat.
   final List<String> participantIds;
 
-  Phase get phase {
-    if (status != 'scheduled') return Phase.past;
-    return startedAt == null ? Phase.upcoming : Phase.ongoing;
-  }
+  final Phase phase;
+
+  /// The Zoom account that it belongs to, by its email address: for the host alone.
+  final String? zoomAccount;
 
   /// The meeting has ended before its time: Start and Join go on.
   bool get isInterrupted => phase == Phase.ongoing && endedAt != null;

@@ -136,6 +136,7 @@ const FUNCTIONS: &str = r#"
     service edge_watch_save {"session_id": "{id}", "zoom_user_id": "x", "asked_at": "2026-01-01T00:00:00Z", "answer": {"outcome": "gone"}}
     service edge_watch_save_list {"user_id": "{id}", "zoom_user_id": "x", "asked_at": "2026-01-01T00:00:00Z", "meetings": [], "is_whole": true}
     service edge_watch_all {}
+    users   zoom_account {"session": {}}
     users   zoom_connection {}
     users   video_sessions_waiting {}
     service edge_connection_expire {"user_id": "{id}", "token_version": 1, "reason": "idle"}

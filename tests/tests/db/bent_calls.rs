@@ -78,6 +78,7 @@ fn what_changes_something_answers_nothing_that_can_fail() -> Result<()> {
             "phase",
             "video_session_contacts",
             "video_sessions_waiting",
+            "zoom_account",
             "zoom_connection",
         ];
         assert_eq!(named(false), reading);

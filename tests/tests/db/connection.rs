@@ -1652,3 +1652,32 @@ mod revocation {
         })
     }
 }
+
+#[test]
+fn a_session_names_its_zoom_account_to_its_host_alone() -> Result<()> {
+    on_shared_stack(async |stack| {
+        let (world, _) = World::connected(stack).await?;
+        let guest = Caller::client(stack).await?;
+        let session = create_session(&world.service, world.host.id, &json!({"participant_ids": [guest.id]})).await?;
+        let path = format!("video_sessions?select=zoom_account,id&id=eq.{}", id_of(&session)?);
+        let email = world.row(world.host.id).await?["zoom_account_email"].clone();
+        assert!(email.is_string());
+        assert_eq!(world.host.get(&path).await?.json[0]["zoom_account"], email);
+        // Another account is connected: the session stays the first one's.
+        connect_as(
+            &world.service,
+            world.host.id,
+            "another",
+            &json!({"zoom_account_email": "b@zoom.test"}),
+        )
+        .await?;
+        assert_eq!(world.host.get(&path).await?.json[0]["zoom_account"], email);
+        // A participant reads the session, not the account, and made-up rows change nothing.
+        let row = guest.get(&path).await?.json[0].clone();
+        assert_eq!((&row["id"], &row["zoom_account"]), (&session["id"], &Value::Null));
+        let forged = json!({"session": {"id": session["id"], "host_id": guest.id}});
+        let reply = guest.rpc("zoom_account", &forged).await?;
+        assert_eq!((reply.status, reply.json), (200, Value::Null));
+        Ok(())
+    })
+}
