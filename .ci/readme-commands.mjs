@@ -76,8 +76,9 @@ function commandsOf(text) {
   for (const [, line] of prose.matchAll(/^ {4}(\S.*?)(?:\s+# .*)?$/gm)) {
     if (!line.startsWith("--")) found.add(line);
   }
-  const program = /`((?:[A-Z_]+=\S+ )?(?:cargo|npx|supabase|video-sessions|brew|psql|wrangler|npm|node) [^`]*|\.ci\/run)`/g;
-  for (const [, command] of prose.matchAll(program)) found.add(command.replace(/\s+/g, " "));
+  const programs = "cargo|npx|supabase|video-sessions|brew|psql|wrangler|npm|node";
+  const inSentences = new RegExp(`\`((?:[A-Z_]+=\\S+ )?(?:${programs}) [^\`]*|\\.ci/run)\``, "g");
+  for (const [, command] of prose.matchAll(inSentences)) found.add(command.replace(/\s+/g, " "));
   return [...found];
 }
 

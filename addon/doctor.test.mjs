@@ -11,7 +11,7 @@ import { doctor, FUNCTIONS } from "./doctor.mjs";
 
 const { version } = JSON.parse(fs.readFileSync(new URL("package.json", import.meta.url), "utf8"));
 
-/** What all functions of a good installation answer, by what is asked; `changes` are other answers, `NAME?check=WHAT`. */
+/** Asks functions that answer as a good installation does, but for `changes`: other answers, by `NAME?check=WHAT`. */
 async function examine(t, changes = {}) {
   const usual = (name, check) => ({
     configuration: [200, { function: name, version, problems: [], zoom: name === "zoom-sync" }],

@@ -2,8 +2,8 @@
  * Serves all functions of wrangler.toml in one workerd on this machine: `node edge/local-workers.mjs CONFIG.json`.
  *
  * CONFIG.json is `{"env": {…}, "egress": "127.0.0.1:PORT"}`: what the functions find in their environment, and the
- * forward proxy that is their only way out; `"outside": ["https://zoom.us", …]` are origins that they reach without it.
- * `"modules": {NAME: FILE, …}` in it serves these in place of the functions.
+ * forward proxy that is their only way out; `"outside": ["https://zoom.us", …]` are origins that they reach without
+ * it. `"modules": {NAME: FILE, …}` in it serves these in place of the functions.
  * As soon as requests are taken, prints `listening on 127.0.0.1:PORT`; a function answers under /functions/v1/NAME,
  * and, to the secret key alone, /functions/v1/NAME/__scheduled runs its cron trigger. What the functions log comes out
  * as they log it. Ends when it is killed.

@@ -58,7 +58,12 @@ function invitation(code, trouble, enter) {
         "dl",
         { class: "facts" },
         h("dt", {}, "When"),
-        h("dd", {}, `${momentOf({ scheduled_start })}, ${duration_minutes} minutes`, h("span", { class: "soft" }, `Times in ${ZONE}`)),
+        h(
+          "dd",
+          {},
+          `${momentOf({ scheduled_start })}, ${duration_minutes} minutes`,
+          h("span", { class: "soft" }, `Times in ${ZONE}`),
+        ),
         h("dt", {}, "Seats"),
         h("dd", {}, joined ? "You have one already" : seats_left === 0 ? "None is left. Ask the host." : seats),
       ),

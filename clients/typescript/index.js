@@ -25,8 +25,8 @@ export { inviteLink, readLink } from "./links.js";
 
 // Never `*`: a client asks for what it shows.
 const SESSION = `id, host_id, provider, title, description, scheduled_start, timezone, duration_minutes,
-  max_participants, status, phase, zoom_account, started_at, ended_at, join_url, invite:video_session_invites(share_code),
-  participants:video_session_participants(user_id, role)`;
+  max_participants, status, phase, zoom_account, started_at, ended_at, join_url,
+  invite:video_session_invites(share_code), participants:video_session_participants(user_id, role)`;
 
 /**
  * @param {import("@supabase/supabase-js").SupabaseClient<any, any, any, any, any>} supabase the app's client

@@ -1791,8 +1791,8 @@ begin
   elsif new.status <> old.status and exists (
     select from video_sessions_private.session_life where session_id = new.id and closed_as = 'ended'
   ) then
-    -- The host ends a session that was held. Its meeting may go on, though Zoom has not told: it is ended as well. Where
-    -- we may not end it, it is deleted when it is over.
+    -- The host ends a session that was held. Its meeting may go on, though Zoom has not told: it is ended as well.
+    -- Where we may not end it, it is deleted when it is over.
     if video_sessions_private.may_end(new.host_id) and now() < new.scheduled_start
       + make_interval(mins => new.duration_minutes) + interval '24 hours'
     then
@@ -2194,8 +2194,11 @@ begin
           then timezone_at else now() end,
         duration_minutes = case when duration_minutes_at > task.claimed_at then duration_minutes
           else coalesce((task.claimed_desired ->> 'duration_minutes')::integer, duration_minutes) end,
-        duration_minutes_at = case when duration_minutes_at > task.claimed_at or not task.claimed_desired ? 'duration_minutes'
-          then duration_minutes_at else now() end,
+        duration_minutes_at = case
+          when duration_minutes_at > task.claimed_at or not task.claimed_desired ? 'duration_minutes'
+            then duration_minutes_at
+          else now()
+        end,
         -- A session that was taken over: now it is known whose meeting it is.
         zoom_user_id = coalesce(
           zoom_user_id, (select zoom_user_id from public.user_integrations_zoom where user_id = task.user_id)
@@ -2991,8 +2994,8 @@ $$;
 comment on function public.phase is 'upcoming, ongoing (running or interrupted) or past.';
 
 -- The Zoom account that a session belongs to, by its email address, for its host alone; null where nobody knows.
--- PostgREST can select it: `video_sessions?select=*,zoom_account`. It looks by the row's id, since a caller can make rows
--- up.
+-- PostgREST can select it: `video_sessions?select=*,zoom_account`. It looks by the row's id, since callers can make up
+-- rows.
 create function public.zoom_account(session public.video_sessions) returns text
 language sql stable security definer set search_path = ''
 as $$
@@ -3003,7 +3006,7 @@ as $$
     on known.user_id = hosted.host_id and known.zoom_user_id = meeting.zoom_user_id
   where hosted.id = session.id and hosted.host_id = auth.uid()
 $$;
-comment on function public.zoom_account is 'The email address of the Zoom account that the caller''s session belongs to.';
+comment on function public.zoom_account is 'The email address of the Zoom account that the host''s session belongs to.';
 
 create index video_sessions_upcoming_idx on public.video_sessions (host_id, scheduled_start, id)
 where status = 'scheduled' and started_at is null;
@@ -3906,7 +3909,8 @@ declare
 begin
   update video_sessions_private.watched_sessions watched set ask_at = now(), urgent_at = now()
   from public.video_sessions v
-  where v.id = watched.session_id and v.scheduled_start between now() - interval '50 hours' and now() + interval '10 minutes'
+  where v.id = watched.session_id
+    and v.scheduled_start between now() - interval '50 hours' and now() + interval '10 minutes'
     and video_sessions_private.is_startable(v);
   get diagnostics sessions = row_count;
   insert into video_sessions_private.watched_hosts (user_id, list_at)

@@ -178,8 +178,8 @@ begin
   elsif new.status <> old.status and exists (
     select from video_sessions_private.session_life where session_id = new.id and closed_as = 'ended'
   ) then
-    -- The host ends a session that was held. Its meeting may go on, though Zoom has not told: it is ended as well. Where
-    -- we may not end it, it is deleted when it is over.
+    -- The host ends a session that was held. Its meeting may go on, though Zoom has not told: it is ended as well.
+    -- Where we may not end it, it is deleted when it is over.
     if video_sessions_private.may_end(new.host_id) and now() < new.scheduled_start
       + make_interval(mins => new.duration_minutes) + interval '24 hours'
     then
@@ -581,8 +581,11 @@ begin
           then timezone_at else now() end,
         duration_minutes = case when duration_minutes_at > task.claimed_at then duration_minutes
           else coalesce((task.claimed_desired ->> 'duration_minutes')::integer, duration_minutes) end,
-        duration_minutes_at = case when duration_minutes_at > task.claimed_at or not task.claimed_desired ? 'duration_minutes'
-          then duration_minutes_at else now() end,
+        duration_minutes_at = case
+          when duration_minutes_at > task.claimed_at or not task.claimed_desired ? 'duration_minutes'
+            then duration_minutes_at
+          else now()
+        end,
         -- A session that was taken over: now it is known whose meeting it is.
         zoom_user_id = coalesce(
           zoom_user_id, (select zoom_user_id from public.user_integrations_zoom where user_id = task.user_id)

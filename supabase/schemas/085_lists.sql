@@ -14,8 +14,8 @@ $$;
 comment on function public.phase is 'upcoming, ongoing (running or interrupted) or past.';
 
 -- The Zoom account that a session belongs to, by its email address, for its host alone; null where nobody knows.
--- PostgREST can select it: `video_sessions?select=*,zoom_account`. It looks by the row's id, since a caller can make rows
--- up.
+-- PostgREST can select it: `video_sessions?select=*,zoom_account`. It looks by the row's id, since callers can make up
+-- rows.
 create function public.zoom_account(session public.video_sessions) returns text
 language sql stable security definer set search_path = ''
 as $$
@@ -26,7 +26,7 @@ as $$
     on known.user_id = hosted.host_id and known.zoom_user_id = meeting.zoom_user_id
   where hosted.id = session.id and hosted.host_id = auth.uid()
 $$;
-comment on function public.zoom_account is 'The email address of the Zoom account that the caller''s session belongs to.';
+comment on function public.zoom_account is 'The email address of the Zoom account that the host''s session belongs to.';
 
 create index video_sessions_upcoming_idx on public.video_sessions (host_id, scheduled_start, id)
 where status = 'scheduled' and started_at is null;

@@ -360,7 +360,8 @@ declare
 begin
   update video_sessions_private.watched_sessions watched set ask_at = now(), urgent_at = now()
   from public.video_sessions v
-  where v.id = watched.session_id and v.scheduled_start between now() - interval '50 hours' and now() + interval '10 minutes'
+  where v.id = watched.session_id
+    and v.scheduled_start between now() - interval '50 hours' and now() + interval '10 minutes'
     and video_sessions_private.is_startable(v);
   get diagnostics sessions = row_count;
   insert into video_sessions_private.watched_hosts (user_id, list_at)

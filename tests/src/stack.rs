@@ -59,7 +59,7 @@ pub struct StackOptions {
     pub on_shared_domain: bool,
     /// How the Zoom simulator is set up. By default it holds its events back, so that a test's count of calls is exact.
     pub zoom: ZoomOptions,
-    /// Origins that the functions may call beside the stack's own, such as Zoom's. What they send there is not recorded.
+    /// Origins that the functions may call beside the stack's own, such as Zoom's. These calls are not recorded.
     pub outside: Vec<String>,
     /// A folder of functions for Deno to serve in place of the repository's.
     pub functions: Option<PathBuf>,

@@ -101,7 +101,7 @@ fn options(args: &Args) -> Result<StackOptions> {
         let settings = Settings::read(Path::new(".dev.vars"))?;
         for name in ["ZOOM_CLIENT_ID", "ZOOM_CLIENT_SECRET"] {
             let value = settings.own(name).context(
-                "--real-zoom takes the development credentials of your Zoom app from .dev.vars (.dev.vars.example explains it)",
+                "--real-zoom takes your Zoom app's development credentials from .dev.vars (.dev.vars.example explains it)",
             )?;
             options.env.insert(name.to_owned(), value);
         }
@@ -140,7 +140,8 @@ fn introduce(stack: &Stack, args: &Args) {
     println!();
     if args.real_zoom {
         println!(
-            "Zoom is the real one: what is created here is created there. At Zoom (marketplace.zoom.us, your app) the address is:\n  \
+            "Zoom is the real one: what is created here is created there. \
+             At Zoom (marketplace.zoom.us, your app) the address is:\n  \
              OAuth redirect URL, and on its allow list:  {}\n\
              A tunnel to port {} brings events: <its address>/functions/v1/zoom-webhook.\n",
             redirect_uri(args),

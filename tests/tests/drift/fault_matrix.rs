@@ -1,8 +1,9 @@
-//! The fault matrix: every call that a function makes, to Zoom and to the database, times everything that can go wrong with it.
+//! The fault matrix: every call that a function makes, to Zoom and to the database, times everything that can go wrong
+//! with it.
 //!
 //! Nobody lists the calls by hand: each function runs without a fault, and what it asked for is what the matrix is made
-//! of. It runs again for each trouble that sends it another way, and what it asks for from there on is added; in the end
-//! no step of the database may be missing. Each cell has hosts of its own, so that all of them share one stack: first
+//! of. It runs again for each trouble that sends it another way, and what it asks for from there on is added; in the
+//! end no step of the database may be missing. Each cell has hosts of its own, so that all of them share one stack: first
 //! everything goes wrong at once, then faults are withdrawn, time passes and `zoom-sync` runs, then each cell is looked
 //! at.
 
@@ -115,8 +116,8 @@ async fn start(scene: &'static Scene, cell: Cell) -> Result<(Ordered, JoinHandle
     Ok((fault, run))
 }
 
-/// Waits until a run that hangs in one call asks for nothing else: its other parts would take what the next cell has put
-/// there.
+/// Waits until a run that hangs in one call asks for nothing else: its other parts would take what the next cell has
+/// put there.
 async fn until_quiet(scene: &Scene) -> Result<()> {
     let mut asked = 0;
     let mut looks_alike = 0;
@@ -161,8 +162,8 @@ async fn run_in_turn(scene: &'static Scene, cells: Vec<Cell>) -> Result<Vec<Ran>
     Ok(all_ran)
 }
 
-/// Starts cells of `zoom-sync` whose process is killed, as many at a time as hang without asking for more: who waits for
-/// a token that hangs, does.
+/// Starts cells of `zoom-sync` whose process is killed, as many at a time as hang without asking for more: who waits
+/// for a token that hangs, does.
 async fn kill_in_turn(scene: &'static Scene, cells: Vec<Cell>) -> Result<Vec<Ran>> {
     let mut cells = cells.into_iter().peekable();
     let (mut all_ran, mut running) = (Vec::new(), Vec::new());
@@ -216,7 +217,8 @@ async fn deliver_again(scene: &Scene, ran: &[Ran]) -> Result<()> {
     Ok(())
 }
 
-/// How the connection of a cell's host stands, and whether it works: a token is asked for that has to be refreshed first.
+/// How the connection of a cell's host stands, and whether it works: a token is asked for that has to be refreshed
+/// first.
 async fn state_of(scene: &Scene, ran: &Ran) -> Result<String> {
     let host = &ran.cell.subject.hosts[0];
     let (state, _) = host.state().await?;
@@ -234,7 +236,7 @@ async fn state_of(scene: &Scene, ran: &Ran) -> Result<String> {
     Ok(state)
 }
 
-/// Whether Zoom has spent the refresh token and nobody has seen what came for it: no program can mend that, only the host.
+/// Whether Zoom has spent the refresh token and nobody has seen what came for it: only the host can mend that.
 fn may_have_lost_its_token(cell: &Cell) -> bool {
     match &cell.step.to {
         To::Zoom { target, .. } if *target == Target::TOKEN_REFRESH => {
@@ -268,7 +270,8 @@ fn assert_fitting(ran: &Ran) {
     assert!(fitting, "{cell}: {heard:?}");
 }
 
-/// Sees to it that what the caller heard was true. `state` is the connection's, `sessions` those that the host has in the end.
+/// Sees to it that what the caller heard was true. `state` is the connection's, `sessions` those that the host has in
+/// the end.
 fn assert_truth(ran: &Ran, state: &str, sessions: usize) {
     let Ran { cell, heard } = ran;
     match (cell.function(), heard.status) {

@@ -280,8 +280,8 @@ async fn a_newcomer_adds_it_pushes_serves_it_and_walks_the_whole_path() -> Resul
     readme::run_path_with_curl(&stack, Some(&home.path().to_string_lossy())).await
 }
 
-/// The archive as an earlier release may have been: another version, of which one function was different, and another is
-/// no more.
+/// The archive as an earlier release may have been: another version, in which one function was different, and which had
+/// one more.
 fn earlier_archive(home: &Home) -> Result<PathBuf> {
     let tar = |arguments: &[&OsStr]| -> Result<()> {
         let status = std::process::Command::new("tar")
