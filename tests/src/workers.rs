@@ -66,8 +66,8 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Starts a process and waits until it takes requests. The functions see `env` and reach the world through the
-    /// forward proxy `egress`, but for the origins in `outside`. Deno serves those in the folder `functions`, by default
-    /// the repository's.
+    /// forward proxy `egress`, but for the origins in `outside`. Deno serves those in the folder `functions`, by
+    /// default the repository's.
     pub(crate) async fn start(
         processes: &Processes,
         runtime: EdgeRuntime,

@@ -55,8 +55,8 @@ class VideoSessions {
     await _function('refresh-token');
   }
 
-  /// Gives up the access to Zoom. Says what Zoom could not be told before: it is told once the same account is connected
-  /// again.
+  /// Gives up the access to Zoom. Says what Zoom could not be told before: it is told once the same account is
+  /// connected again.
   Future<LeftAtZoom> disconnect() async {
     final answer = await _function('zoom-disconnect', timeout: const Duration(minutes: 1));
     return LeftAtZoom.fromJson(answer['left_at_zoom'] as Map<String, dynamic>);

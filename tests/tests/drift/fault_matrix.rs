@@ -3,8 +3,8 @@
 //!
 //! Nobody lists the calls by hand: each function runs without a fault, and what it asked for is what the matrix is made
 //! of. It runs again for each trouble that sends it another way, and what it asks for from there on is added; in the
-//! end no step of the database may be missing. Each cell has hosts of its own, so that all of them share one stack: first
-//! everything goes wrong at once, then faults are withdrawn, time passes and `zoom-sync` runs, then each cell is looked
+//! end no step of the database may be missing. Each cell has hosts of its own, so that all of them share one stack:
+//! first everything goes wrong at once, then faults are withdrawn, time passes and `zoom-sync` runs, then each cell is looked
 //! at.
 
 mod cells;
@@ -358,7 +358,8 @@ fn assert_revoked(ran: &[Ran], with_tokens: &BTreeSet<String>) {
 async fn assert_nothing_is_missing(scene: &Scene, ran: &[Ran]) -> Result<()> {
     let steps = "select proname::text from pg_proc
       where pronamespace = 'public'::regnamespace and prorettype = 'jsonb'::regtype
-        and has_function_privilege('service_role', oid, 'execute') and not has_function_privilege('authenticated', oid, 'execute')";
+        and has_function_privilege('service_role', oid, 'execute')
+        and not has_function_privilege('authenticated', oid, 'execute')";
     let rows = scene.db.query(steps, &[]).await?;
     let mut missing: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
     ensure!(missing.len() > 20, "{missing:?}");
@@ -491,7 +492,7 @@ async fn look_at(scene: &Scene, ran: &[Ran], log: &Log) -> Result<Sum> {
     assert_revoked(ran, &emails_with_tokens(scene));
     let mut sum = Sum::default();
     for (ran, state) in ran.iter().zip(&states) {
-        // What was lost on the way, and what a disconnect could not tell Zoom any more, waits for the host to come back.
+        // What was lost on the way, and what a disconnect could not tell Zoom any more, waits for the host.
         if state == "expired" || ran.cell.function() == ZoomDisconnect && state == "not_connected" {
             ran.cell.subject.hosts[0].connect().await?;
             sum.connected_again += usize::from(state == "expired");
@@ -565,8 +566,8 @@ async fn every_call_times_everything_that_can_go_wrong() -> Result<()> {
     let sessions = of_users.live_sessions + of_clock.live_sessions;
     let meetings = of_users.live_meetings + of_clock.live_meetings;
     show(&format!(
-        "\n{} cells: {sessions} live sessions and {meetings} live meetings, each bound to the other; {} deleted accounts without a \
-         meeting; nothing open after {} and {} runs of zoom-sync; {} hosts had to connect again",
+        "\n{} cells: {sessions} live sessions and {meetings} live meetings, each bound to the other; {} deleted accounts \
+         without a meeting; nothing open after {} and {} runs of zoom-sync; {} hosts had to connect again",
         ran.len(),
         of_clock.deleted_accounts,
         of_users.runs,

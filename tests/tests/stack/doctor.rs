@@ -120,15 +120,16 @@ async fn each_thing_that_breaks_is_named_by_its_line() -> Result<()> {
             "Late changes: 1 changes",
         ),
         (
-            "insert into video_sessions_private.session_creations (user_id, request_hash, request, state, next_check_at, created_at)
-             values (gen_random_uuid(), 'h', '{}', 'unknown', now() + interval '1 hour', now() - interval '16 minutes')",
+            "insert into video_sessions_private.session_creations
+               (user_id, request_hash, request, state, next_check_at, created_at)
+             select gen_random_uuid(), 'h', '{}', 'unknown', now() + interval '1 hour', now() - interval '16 minutes'",
             "delete from video_sessions_private.session_creations",
             "Open creations: 1 creations",
         ),
         (
             "insert into video_sessions_private.zoom_revocations (user_id, zoom_user_id, access_token, refresh_token,
                access_token_expires_at, claimed_until, created_at)
-             values (gen_random_uuid(), 'z', 'v1.x', 'v1.x', now(), now() + interval '1 hour', now() - interval '1 day')",
+             select gen_random_uuid(), 'z', 'v1.x', 'v1.x', now(), now() + interval '1 hour', now() - interval '1 day'",
             "delete from video_sessions_private.zoom_revocations",
             "Revocations: 1 tokens",
         ),

@@ -28,8 +28,8 @@ const WITHOUT_FUNCTIONS: [&str; 1] = ["stack/zoom_simulator"];
 /// Files that are about Supabase's functions alone.
 const ON_DENO: [&str; 1] = ["stack/release"];
 
-/// Files that take long and say the same of both hosts, since what goes wrong in them goes wrong at Zoom, at the database
-/// or between: on Deno they run when they are named.
+/// Files that take long and say the same of both hosts, since what goes wrong in them goes wrong at Zoom, at the
+/// database or between: on Deno they run when they are named.
 const ON_ONE_HOST: [&str; 1] = ["drift/fault_matrix"];
 
 /// The tests of one file.
