@@ -76,6 +76,57 @@ async fn the_checklist_holds_in_a_browser() -> Result<()> {
     stack.stop().await
 }
 
+/// Gives a user so many sessions, three in ten of them to come. Triggers would take a minute.
+async fn host_sessions(stack: &Stack, email: &str, count: i32) -> Result<()> {
+    let db = stack.db().await?;
+    let statements = [
+        "alter table public.video_sessions disable trigger user",
+        "alter table public.video_session_participants disable trigger user",
+        "insert into public.video_sessions (host_id, provider, title, scheduled_start, duration_minutes, max_participants,
+           join_url, provider_meeting_id, status, started_at, ended_at)
+         select id, 'zoom', case when is_past then 'Past ' else 'To come ' end || n, start, 30, 5,
+           'https://zoom.us/j/' || n, id || ' ' || n, case when is_past then 'ended' else 'scheduled' end,
+           case when is_past then start end, case when is_past then start + interval '30 minutes' end
+         from auth.users, generate_series(1, $2::int) n, lateral (select n % 10 > 2 as is_past) as lived,
+           lateral (select now() + case when is_past then -1 else 1 end * n * interval '2 hours' as start) as planned
+         where email = $1",
+        "insert into public.video_session_participants (session_id, host_id, user_id, role)
+         select id, host_id, host_id, 'host' from public.video_sessions v
+         where not exists (select from public.video_session_participants where session_id = v.id)",
+        "alter table public.video_sessions enable trigger user",
+        "alter table public.video_session_participants enable trigger user",
+        "analyze public.video_sessions, public.video_session_participants",
+    ];
+    for statement in statements {
+        if statement.contains("$1") {
+            db.execute(statement, &[&email, &count]).await?;
+        } else {
+            db.batch_execute(statement).await?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn ten_thousand_sessions_feel_like_ten() -> Result<()> {
+    let chromium = chromium().await?;
+    let stack = Stack::start_local(StackOptions::default()).await?;
+    host_sessions(&stack, "trainer@demo.test", 10).await?;
+    host_sessions(&stack, "nutritionist@demo.test", 10_000).await?;
+    let failures = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("many-{}", stack.edge_runtime().name()));
+    let status = Command::new("node")
+        .arg(local_stack::repository().join("tests/browser/many.mjs"))
+        .envs([("APP_URL", stack.url())])
+        .envs([("CHROME", &chromium), ("FAILURES", &failures)])
+        .kill_on_drop(true)
+        .status();
+    let status = tokio::time::timeout(LONGEST_RUN, status)
+        .await
+        .context("the browser hangs")??;
+    ensure!(status.success(), "ten thousand sessions feel like more than ten");
+    stack.stop().await
+}
+
 /// The client package as three apps use it: on Node, on Deno, in a browser.
 #[tokio::test]
 async fn the_client_package_works_on_each_platform() -> Result<()> {
