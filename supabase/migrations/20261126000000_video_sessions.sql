@@ -674,6 +674,9 @@ begin
   if new.provider = 'external' and not video_sessions_private.is_join_url(new.join_url) then
     raise exception using errcode = '23514', message = format('join_url %s.', video_sessions_private.join_url_rule());
   end if;
+  if tg_op = 'UPDATE' and new.provider = 'zoom' and new.join_url <> old.join_url then
+    raise exception using errcode = '23514', message = 'The link of a Zoom session is Zoom''s own. It cannot be changed.';
+  end if;
   -- What only the clock ended can be moved, and is scheduled again.
   if tg_op = 'UPDATE' and old.status <> 'scheduled' and (
     new.status <> old.status
@@ -4826,7 +4829,8 @@ grant select, delete on public.video_sessions to authenticated;
 grant insert (host_id, provider, title, description, scheduled_start, timezone, duration_minutes, max_participants,
 join_url)
   on public.video_sessions to authenticated;
-grant update (title, description, scheduled_start, timezone, duration_minutes, max_participants, status, updated_at)
+grant update (title, description, scheduled_start, timezone, duration_minutes, max_participants, status, join_url,
+updated_at)
   on public.video_sessions to authenticated;
 grant select on public.video_session_host_meta, public.video_session_invites to authenticated;
 grant select, insert (session_id, user_id, role), delete on public.video_session_participants to authenticated;

@@ -74,6 +74,9 @@ begin
   if new.provider = 'external' and not video_sessions_private.is_join_url(new.join_url) then
     raise exception using errcode = '23514', message = format('join_url %s.', video_sessions_private.join_url_rule());
   end if;
+  if tg_op = 'UPDATE' and new.provider = 'zoom' and new.join_url <> old.join_url then
+    raise exception using errcode = '23514', message = 'The link of a Zoom session is Zoom''s own. It cannot be changed.';
+  end if;
   -- What only the clock ended can be moved, and is scheduled again.
   if tg_op = 'UPDATE' and old.status <> 'scheduled' and (
     new.status <> old.status

@@ -11,7 +11,8 @@ grant select, delete on public.video_sessions to authenticated;
 grant insert (host_id, provider, title, description, scheduled_start, timezone, duration_minutes, max_participants,
 join_url)
   on public.video_sessions to authenticated;
-grant update (title, description, scheduled_start, timezone, duration_minutes, max_participants, status, updated_at)
+grant update (title, description, scheduled_start, timezone, duration_minutes, max_participants, status, join_url,
+updated_at)
   on public.video_sessions to authenticated;
 grant select on public.video_session_host_meta, public.video_session_invites to authenticated;
 grant select, insert (session_id, user_id, role), delete on public.video_session_participants to authenticated;

@@ -415,6 +415,13 @@ const steps = {
     assert.deepEqual([updated.get("SUMMARY"), updated.get("DURATION")], ["Monthly check-in", "PT60M"]);
     await host.keyboard.press("Escape");
 
+    await details(host, "Open room", "Edit");
+    await sheet.getByLabel("Link", { exact: true }).fill("meet.example/another");
+    await sheet.getByRole("button", { name: "Save changes" }).tap();
+    await host.getByRole("status").getByText("The session is changed.").waitFor();
+    const [room] = await database("video_sessions?title=eq.Open%20room&select=join_url");
+    assert.equal(room.join_url, "https://meet.example/another");
+
     await details(host, "Short talk", "Cancel session");
     const question = host.getByRole("dialog", { name: "Cancel this session?" });
     await browser.accessible(host, "asks before it cancels");

@@ -297,6 +297,39 @@ mod created {
     }
 
     #[test]
+    fn the_own_link_can_be_changed_and_zooms_cannot() -> Result<()> {
+        on_shared_stack(async |stack| {
+            let world = World::connected(stack).await?;
+            let link = json!({"provider": "external", "join_url": "https://meet.example.test/a"});
+            let own = world.begin(json!({"session": session_request(&link)})).await?["session"]["id"].clone();
+            let begun = world.begin(json!({})).await?;
+            let zooms = world.complete(&begun["creation_id"], &meeting()).await?["session"].clone();
+            let change = async |id: &Value, to: &str| {
+                let path = format!("video_sessions?id=eq.{}", id.as_str().unwrap_or_default());
+                world.host.patch(&path, &json!({"join_url": to})).await
+            };
+            let changed = change(&own, "https://meet.example.test/b").await?;
+            assert_eq!(changed.json[0]["join_url"], "https://meet.example.test/b");
+            for (id, to, reason) in [
+                (&own, "javascript:alert(1)", "join_url must"),
+                (&own, "https://me@meet.example.test/", "join_url must"),
+                (
+                    &zooms["id"],
+                    "https://meet.example.test/b",
+                    "The link of a Zoom session is Zoom's own",
+                ),
+            ] {
+                let refused = change(id, to).await?;
+                assert_eq!(refused.code(), (400, "23514"), "{to}");
+                assert!(refused.text.contains(reason), "{}", refused.text);
+            }
+            let same = change(&zooms["id"], zooms["join_url"].as_str().context("a link")?).await?;
+            assert_eq!(same.status, 200, "a client that sends the whole row: {}", same.text);
+            Ok(())
+        })
+    }
+
+    #[test]
     fn one_key_makes_one_session() -> Result<()> {
         on_shared_stack(async |stack| {
             let world = World::connected(stack).await?;
