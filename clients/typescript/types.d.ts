@@ -49,9 +49,17 @@ export type Connection = Schemas["Connection"] & { reason?: string | null };
 /** A change that Zoom has not confirmed yet. */
 export interface Waiting {
   session_id: string | null;
-  kind: "create" | "update" | "delete";
+  kind: "create" | "update" | "delete" | "end";
   since: string;
-  reason: string | null;
+  reason:
+    | "sending"
+    | "zoom_unavailable"
+    | "meeting_running"
+    | "zoom_daily_limit"
+    | "zoom_not_connected"
+    | "zoom_expired"
+    | "zoom_other_account"
+    | "given_up";
 }
 
 /** What an invitation leads to. */

@@ -1,5 +1,5 @@
 /**
- * The types of clients/typescript that are made, and the OpenAPI document under a linter. DB_URL names a database with
+ * The types of clients/typescript that are made, and the OpenAPI documents under a linter. DB_URL names a database with
  * the migrations. Fails where the package's files are not what is made here; with UPDATE=1 writes them.
  */
 import assert from "node:assert/strict";
@@ -40,12 +40,12 @@ async function functionTypes() {
   return astToString(await openapiTS(document));
 }
 
-async function lintDocument() {
+async function lintDocument(file) {
   const config = await createConfig({ extends: ["recommended"], rules: { "operation-4xx-response": "off" } });
-  const problems = await lint({ ref: fileURLToPath(document), config });
+  const problems = await lint({ ref: fileURLToPath(file), config });
   const errors = problems.filter(({ severity }) => severity === "error");
   for (const { ruleId, message, location } of errors) console.log(`${ruleId}: ${message} ${location[0]?.pointer ?? ""}`);
-  assert.equal(errors.length, 0, "the OpenAPI document has errors");
+  assert.equal(errors.length, 0, `${file} has errors`);
 }
 
 function compare(name, made, head) {
@@ -68,8 +68,9 @@ function declarations() {
   }
 }
 
-await lintDocument();
+await lintDocument(document);
+await lintDocument(new URL("docs/openapi-database.yaml", root));
 compare("database.d.ts", await databaseTypes(), "/** Made from the database's catalog. Do not edit. */");
 compare("functions.d.ts", await functionTypes(), "/** Made from docs/openapi.yaml. Do not edit. */");
 for (const [name, made] of declarations()) compare(name, made, "/** Made from the code beside it. Do not edit. */");
-console.log("The document passes the linter; the types are those of the document and of the database.");
+console.log("The documents pass the linter; the types are those of the document and of the database.");

@@ -8,6 +8,7 @@ mod edge_hosts;
 mod log_lines;
 mod meeting_settings;
 mod openapi;
+mod openapi_database;
 mod outbound_calls;
 mod sign_in;
 mod whole_path;
