@@ -27,6 +27,8 @@ pub struct RecordedCall {
     pub path: String,
     /// The status of the answer; `None` as long as there is none, and for ever if the connection was dropped.
     pub status: Option<u16>,
+    /// In the order of `number`, when it was answered or dropped; `None` while it is in flight.
+    pub ended: Option<u64>,
     /// Whether Zoom did what was asked, whatever answer came of it.
     pub acted: bool,
     /// The fault that happened to it.
@@ -56,6 +58,7 @@ impl Calls {
             method: method.to_owned(),
             path: path.to_owned(),
             status: None,
+            ended: None,
             acted: false,
             fault: None,
             token: None,

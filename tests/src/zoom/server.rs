@@ -32,6 +32,7 @@ use super::request::Request;
 use super::users::User;
 use super::world::{Notes, World};
 use crate::processes::Logs;
+use crate::sequence;
 
 /// No request to Zoom is longer.
 const MAX_BODY: usize = 1024 * 1024;
@@ -279,6 +280,7 @@ async fn answer(shared: Arc<Shared>, request: Request) -> Outcome {
     };
     if let Some(call) = shared.world().calls.get_mut(number) {
         call.status = status;
+        call.ended = Some(sequence::next());
     }
     shared.changes.send_replace(());
     let status = status.map_or_else(|| "dropped".to_owned(), |status| status.to_string());

@@ -8,6 +8,7 @@ mod fault_matrix;
 mod idempotency;
 mod life_stories;
 mod lost_events;
+mod many_at_once;
 mod model;
 mod start;
 mod webhooks;
