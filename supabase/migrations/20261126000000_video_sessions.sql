@@ -3455,8 +3455,8 @@ begin
         when video_sessions_private.as_cut_by_zoom(held.title) then held.title
         else new_title
       end;
-      -- It is older than what Zoom has told, or was told by us. Where the two were made within the same moments, their
-      -- times do not say which came last: Zoom's answer does.
+      -- What is older than what is held changes nothing. But where the one was made in Zoom and the other sent by us
+      -- at about the same time, only Zoom's answer says which came last.
       if happened_at <= held.title_at and nullif(new_title, '') <> held.title
         or happened_at <= held.scheduled_start_at and new_start <> held.scheduled_start
         or happened_at <= held.duration_minutes_at and new_duration <> held.duration_minutes
