@@ -48,7 +48,7 @@ const UNTOLD = {
   create: "This session is being confirmed",
   update: "Zoom does not know of the change yet",
   delete: "Its meeting is still open in Zoom",
-  end: "Its meeting is still open in Zoom",
+  end: "Zoom does not know yet that it is over",
 };
 
 export function waitingInWords({ kind, reason }) {

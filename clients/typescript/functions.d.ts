@@ -432,7 +432,7 @@ export interface components {
             left_at_zoom: {
                 /** @description Meetings with an old title, time or description. */
                 changes: number;
-                /** @description Meetings of sessions that were cancelled or deleted. */
+                /** @description Meetings of sessions that were cancelled, ended or deleted. */
                 deletions: number;
                 /** @description Sessions that may or may not have a meeting in Zoom. */
                 creations: number;

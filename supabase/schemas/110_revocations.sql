@@ -71,7 +71,10 @@ create function video_sessions_private.left_at_zoom(owner uuid) returns jsonb
 language sql stable security definer set search_path = ''
 as $$
   select jsonb_build_object(
-    'changes', count(*) filter (where kind = 'update'), 'deletions', count(*) filter (where kind = 'delete'),
+    'changes', count(*) filter (where kind = 'update'),
+    'deletions', count(*) filter (
+      where kind = 'delete' or kind = 'end' and video_sessions_private.is_running(session_id)
+    ),
     'creations', (
       select count(*) from video_sessions_private.session_creations
       where user_id = owner and state in ('running', 'unknown')

@@ -91,7 +91,7 @@ class LeftAtZoom {
   /// Meetings with an old title, time or description.
   final int changes;
 
-  /// Meetings of sessions that were cancelled or deleted.
+  /// Meetings of sessions that were cancelled, ended or deleted.
   final int deletions;
 
   /// Sessions that may or may not have a meeting in Zoom.
