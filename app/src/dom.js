@@ -67,9 +67,17 @@ export function button(attributes, ...face) {
 }
 
 let fading;
+/** Until then what is shown is not for others to replace. */
+let shownUntil = 0;
 
-/** Says something in passing: read out, and where it counts also seen at the bottom of the page for a while. */
-export function announce(text, { visibly = false } = {}) {
+/**
+ * Says something in passing: read out, and where it counts also seen at the bottom of the page for a while. `politely`
+ * waits until what is seen there has been.
+ */
+export function announce(text, { visibly = false, politely = false } = {}) {
+  const wait = politely ? shownUntil - Date.now() : 0;
+  if (wait > 0) return void setTimeout(() => announce(text, { visibly, politely }), wait);
+  shownUntil = Date.now() + (visibly ? 3_000 : 0);
   const announcer = document.getElementById("announcer");
   // What lies under an open sheet is neither seen nor read out.
   const place = document.querySelector("dialog[open]") ?? document.body;

@@ -233,7 +233,7 @@ export async function showHome(app, person, arrival) {
     if (details.by === person.id) return;
     const isMe = details.person_id === person.id;
     const news = NEWS[isMe ? `${kind} me` : kind]?.(details.title, nameOf(details.person_id) ?? "Somebody");
-    if (news) announce(news, { visibly: true });
+    if (news) announce(news, { visibly: true, politely: true });
   }
 
   async function begin() {
