@@ -1,5 +1,6 @@
 //! The Dart client, as far as it can be checked without a Dart SDK: a grammar reads its files, and the page shows them.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -64,5 +65,31 @@ fn the_page_names_every_file_and_holds_no_copy() -> Result<()> {
         );
     }
     ensure!(!page.contains("class VideoSessions"), "the page copies the client");
+    Ok(())
+}
+
+/// Nobody compiles these files here: what they call of Supabase's client has been looked up, and stands in the page.
+#[test]
+fn every_call_of_supabases_client_was_looked_up() -> Result<()> {
+    let page = std::fs::read_to_string(repository().join("docs/flutter.md"))?;
+    let client = std::fs::read_to_string(repository().join("clients/dart/lib/video_sessions.dart"))?;
+    let of_supabase = |line: &&str| line.contains("_supabase.") || line.trim_start().starts_with('.');
+    let mut calls = BTreeSet::new();
+    for line in client.lines().filter(of_supabase) {
+        for part in line.split('.').skip(1) {
+            let (name, rest) = part.split_at(part.find(|c: char| !c.is_alphanumeric()).unwrap_or(part.len()));
+            if rest.starts_with(['(', '<']) && name != "fromJson" {
+                calls.insert(name);
+            }
+        }
+    }
+    ensure!(calls.len() >= 12, "{calls:?}");
+    for call in calls {
+        let named = [format!("`{call}`"), format!("auth.{call}`"), format!("`{call} ")];
+        ensure!(
+            named.iter().any(|name| page.contains(name)),
+            "docs/flutter.md has no {call}"
+        );
+    }
     Ok(())
 }
