@@ -75,6 +75,10 @@ export class Browser {
     await page.bringToFront();
     for (const colorScheme of ["dark", "light"]) {
       await page.emulateMedia({ colorScheme });
+      // Drawn in these colours, all of it.
+      await page.evaluate(async () => {
+        for (let frame = 0; frame < 3; frame += 1) await new Promise(requestAnimationFrame);
+      });
       await page.evaluate(axe.source);
       const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
       for (const { id, impact, help, nodes } of violations) {

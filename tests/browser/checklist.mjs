@@ -536,6 +536,42 @@ const steps = {
     await card(host, "Asked for once").waitFor();
     assert.equal((await database("video_sessions?title=eq.Asked%20for%20once&select=id")).length, 1);
   },
+
+  async "11. Nothing is wider than the screen, and nothing to tap lies outside of it"() {
+    const word = "W".repeat(120);
+    await change("video_sessions?title=eq.Asked%20for%20once", { title: word, description: word });
+    await leaveAndComeBack(host);
+    await card(host, word).waitFor();
+    for (const [width, text] of [[375, 100], [320, 100], [375, 200], [768, 100], [1440, 100]]) {
+      await host.setViewportSize({ width, height: 700 });
+      await host.evaluate((percent) => (document.documentElement.style.fontSize = `${percent}%`), text);
+      const where = `at ${width} pixels, text at ${text} %`;
+      await fits(host, `the list ${where}`);
+      for (const [open, name] of [
+        [() => newSession.tap(), "New session"],
+        [() => host.getByRole("button", { name: "Join by code" }).tap(), "Join by code"],
+        [() => card(host, word).getByRole("button", { name: "More about" }).tap(), word],
+      ]) {
+        await open();
+        const sheet = host.getByRole("dialog", { name });
+        await sheet.waitFor();
+        await fits(host, `${name.slice(0, 20)} ${where}`);
+        if (name === word) {
+          await sheet.getByRole("button", { name: "Cancel session" }).tap();
+          const question = host.getByRole("dialog", { name: "Cancel this session?" });
+          const red = await question.getByRole("button", { name: "Cancel session" }).boundingBox();
+          assert.ok(red.x >= 0 && red.x + red.width <= width && red.y + red.height <= 700, `the red button ${where}`);
+          await question.getByRole("button", { name: "Keep it" }).tap();
+          await question.waitFor({ state: "detached" });
+        } else {
+          await host.keyboard.press("Escape");
+          await sheet.waitFor({ state: "detached" });
+        }
+      }
+    }
+    await host.evaluate(() => (document.documentElement.style.fontSize = ""));
+    await host.setViewportSize({ width: 360, height: 700 });
+  },
 };
 
 let invitation, checkIn, calendarEntry, client, lastToJoin, meetingAsHost;
@@ -550,6 +586,19 @@ async function calendarFile(tap) {
   const [file] = await Promise.all([host.waitForEvent("download"), tap()]);
   const lines = fs.readFileSync(await file.path(), "utf8").replace(/\r\n[ \t]/g, "").split("\r\n");
   return new Map(lines.map((line) => line.match(/^([A-Z-]+)[^:]*:(.*)$/)?.slice(1)).filter(Boolean));
+}
+
+/** Sees to it that a page needs no scrolling to the side, and nor does its sheet. */
+async function fits(page, what) {
+  const wide = await page.evaluate(() => {
+    const all = [document.documentElement, ...document.querySelectorAll("dialog[open], dialog[open] *")];
+    const isScrolled = (element) => ["auto", "scroll"].includes(getComputedStyle(element).overflowX);
+    return all
+      .filter((element) => element === document.documentElement || isScrolled(element) || element.matches("dialog"))
+      .filter((element) => element.scrollWidth > element.clientWidth + 1)
+      .map((element) => `${element.tagName}.${element.className}: ${element.scrollWidth} of ${element.clientWidth}`);
+  });
+  assert.deepEqual(wide, [], what);
 }
 
 /** An instant as calendars write it. */
