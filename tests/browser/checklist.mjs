@@ -559,8 +559,13 @@ const steps = {
         if (name === word) {
           await sheet.getByRole("button", { name: "Cancel session" }).tap();
           const question = host.getByRole("dialog", { name: "Cancel this session?" });
-          const red = await question.getByRole("button", { name: "Cancel session" }).boundingBox();
-          assert.ok(red.x >= 0 && red.x + red.width <= width && red.y + red.height <= 700, `the red button ${where}`);
+          // As soon as the sheet has come up.
+          const red = await question.getByRole("button", { name: "Cancel session" }).elementHandle();
+          const isInSight = (button) => {
+            const { left, right, top, bottom } = button.getBoundingClientRect();
+            return left >= 0 && right <= innerWidth && top >= 0 && bottom <= innerHeight;
+          };
+          await host.waitForFunction(isInSight, red);
           await question.getByRole("button", { name: "Keep it" }).tap();
           await question.waitFor({ state: "detached" });
         } else {
