@@ -95,8 +95,8 @@ class Instance {
   }
 
   /**
-   * `WebAssembly` as the glue sees it. An error that leaves an export is a crash. Our own callers get the error. The host's
-   * calls, such as a promise's callback, must not: nothing catches it there, and Deno ends the process.
+   * `WebAssembly` as the glue sees it. An error that leaves an export is a crash. Our own callers get the error. The
+   * host's calls, such as a promise's callback, must not: nothing catches it there, and Deno ends the process.
    */
   #guardedWebAssembly() {
     const guard = (call) => {

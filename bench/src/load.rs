@@ -22,8 +22,8 @@ pub async fn send(
         async move {
             let start = Instant::now();
             let request = request?;
-            // A host closes the connection of a caller whose body it has not read, while that sends its next request. That
-            // the caller has to send again is part of what it waits for.
+            // A host closes the connection of a caller whose body it has not read. The caller may be sending its next
+            // request then, and sends it again: that is part of what it waits for.
             let answer = loop {
                 let again = request.try_clone().context("a body that is sent at once")?;
                 match client.execute(again).await {

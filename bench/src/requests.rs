@@ -108,8 +108,9 @@ fn event(post: RequestBuilder, secret: &str) -> RequestBuilder {
     let body = json!({
         "event": "meeting.started", "event_ts": Utc::now().timestamp_millis(),
         "payload": {"account_id": "abc", "object": {
-            "id": "99999999999", "uuid": format!("{}==", NUMBER.fetch_add(1, Ordering::Relaxed)), "topic": "First check-in",
-            "type": 2, "start_time": "2026-03-01T17:00:00Z", "timezone": "Europe/Berlin", "duration": 30, "host_id": "h",
+            "id": "99999999999", "uuid": format!("{}==", NUMBER.fetch_add(1, Ordering::Relaxed)), "type": 2,
+            "topic": "First check-in", "start_time": "2026-03-01T17:00:00Z", "timezone": "Europe/Berlin",
+            "duration": 30, "host_id": "h",
         }},
     });
     let (body, timestamp) = (body.to_string(), Utc::now().timestamp());

@@ -1,9 +1,9 @@
 //! `POST zoom-disconnect`: a host ends the connection to Zoom.
 //!
 //! First, for a few seconds, creations whose outcome is unknown are settled, and Zoom is told what the app changed. The
-//! answer says what is left. Then, in one transaction, the connection's row goes and its sealed tokens move to a list of
-//! revocations, where nobody uses them. Last, Zoom is asked to revoke them, and they are forgotten whatever it says. If
-//! this function dies in between, `zoom-sync` finishes the revocation.
+//! answer says what is left. Then, in one transaction, the connection's row goes and its sealed tokens move to a list
+//! of revocations, where nobody uses them. Last, Zoom is asked to revoke them, and they are forgotten whatever it says.
+//! If this function dies in between, `zoom-sync` finishes the revocation.
 
 use chrono::TimeDelta;
 use http::Method;

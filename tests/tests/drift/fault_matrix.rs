@@ -25,7 +25,7 @@ use crate::support::drift::{assert_in_step, for_all, settle, show, text, Scene};
 const AT_ONCE: usize = 64;
 /// `zoom-sync` runs that hang at the same time: before the first of them gives up by itself.
 const HANGING_TOGETHER: usize = 10;
-/// Steps that are none of the functions' ways here: keys that change have a test of their own.
+/// No function takes these steps here. `tokens/keys` tests them.
 const NOT_TAKEN: [&str; 2] = ["edge_reseal", "edge_reseal_claim"];
 /// Steps that an operator takes, `doctor`, or another step.
 const OF_OTHERS: [&str; 5] = [
@@ -298,7 +298,7 @@ fn assert_truth(ran: &Ran, state: &str, sessions: usize) {
             _,
         ) => {}
     }
-    // Zoom has said of a meeting that there is none: that is taken for true.
+    // Zoom says that there is no such meeting. The database believes it.
     let denied = match &cell.step.to {
         To::Zoom { target, .. } => {
             let about_one = [Endpoint::GetMeeting, Endpoint::UpdateMeeting].map(Target::from);

@@ -78,11 +78,11 @@ pub enum Trouble {
     AnswerIsLost,
     /// The meeting was deleted in Zoom.
     MeetingIsGone,
-    /// The host has removed the app in Zoom, of which nobody here has heard.
+    /// The host has removed the app in Zoom. No event has told us.
     GrantHasEnded,
     /// The connection lacks a permission.
     ScopeIsMissing,
-    /// Zoom does not take the access token any more, of which nobody here has heard.
+    /// Zoom has revoked the access token. No event has told us.
     TokenIsDead,
 }
 pub use Trouble::{
