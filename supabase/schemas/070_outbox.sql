@@ -163,6 +163,7 @@ language plpgsql security definer set search_path = ''
 as $$
 declare
   meeting video_sessions_private.zoom_meetings;
+  kind text;
 begin
   select * into meeting from video_sessions_private.zoom_meetings where session_id = new.id;
   if not found or meeting.deleted_at is not null then
@@ -172,34 +173,31 @@ begin
   if (new.status, new.started_at) is distinct from (old.status, old.started_at)
     and video_sessions_private.is_unwanted(new)
   then
-    perform video_sessions_private.enqueue(
-      new.provider_meeting_id, new.id, new.host_id, meeting.zoom_user_id, 'delete'
-    );
+    kind := 'delete';
   elsif new.status <> old.status and exists (
     select from video_sessions_private.session_life where session_id = new.id and closed_as = 'ended'
   ) then
     -- The host ends a session that was held. Its meeting may go on, though Zoom has not told: it is ended as well.
     -- Where we may not end it, it is deleted when it is over.
-    if video_sessions_private.may_end(new.host_id) and now() < new.scheduled_start
-      + make_interval(mins => new.duration_minutes) + interval '24 hours'
-    then
-      perform video_sessions_private.enqueue(
-        new.provider_meeting_id, new.id, new.host_id, meeting.zoom_user_id, 'end'
-      );
-    elsif video_sessions_private.is_running(new.id) then
-      perform video_sessions_private.enqueue(
-        new.provider_meeting_id, new.id, new.host_id, meeting.zoom_user_id, 'delete'
-      );
-    end if;
+    kind := case
+      when video_sessions_private.may_end(new.host_id) and now() < new.scheduled_start
+        + make_interval(mins => new.duration_minutes) + interval '24 hours'
+        then 'end'
+      when video_sessions_private.is_running(new.id) then 'delete'
+    end;
   elsif new.status = 'scheduled' and (
     video_sessions_private.differs(new, meeting)
     -- Changed back while the change is being sent: Zoom will hold it in a moment.
     or video_sessions_private.is_app() and exists (
-      select from video_sessions_private.zoom_outbox where meeting_id = new.provider_meeting_id and kind = 'update'
+      select from video_sessions_private.zoom_outbox task
+      where task.meeting_id = new.provider_meeting_id and task.kind = 'update'
     )
   ) then
+    kind := 'update';
+  end if;
+  if kind is not null then
     perform video_sessions_private.enqueue(
-      new.provider_meeting_id, new.id, new.host_id, meeting.zoom_user_id, 'update'
+      new.provider_meeting_id, new.id, new.host_id, meeting.zoom_user_id, kind
     );
   end if;
   return null;

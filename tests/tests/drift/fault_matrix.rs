@@ -15,6 +15,7 @@ use anyhow::{ensure, Result};
 use futures_util::stream::{self, StreamExt};
 use local_stack::zoom::{DeliveryPlan, Endpoint, RecordedCall, Rules, Target, ZoomOptions};
 use local_stack::{Jwks, StackOptions};
+use strum::IntoEnumIterator;
 use tokio::task::JoinHandle;
 
 use self::cells::*;
@@ -404,7 +405,7 @@ fn print(ran: &[Ran]) {
         line(&name, &|mishap| heard.get(&mishap).cloned().unwrap_or_default());
     }
     show("");
-    for function in Function::ALL {
+    for function in Function::iter() {
         let of_function: Vec<_> = ran.iter().filter(|ran| ran.cell.function() == function).collect();
         let steps = rows.keys().filter(|(of, _)| of.0 == function).count();
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
@@ -413,7 +414,7 @@ fn print(ran: &[Ran]) {
         }
         show(&format!(
             "{:<20} {steps:>3} calls, {:>4} cells: {counts:?}",
-            function.name(),
+            <&str>::from(function),
             of_function.len()
         ));
     }
@@ -422,7 +423,7 @@ fn print(ran: &[Ran]) {
 /// Runs the cells of all functions that are called for one host.
 async fn run_for_users(scene: &'static Scene, log: &Log) -> Result<Vec<Ran>> {
     let mut courses = BTreeMap::new();
-    for function in Function::ALL.into_iter().filter(|function| *function != ZoomSync) {
+    for function in Function::iter().filter(|function| *function != ZoomSync) {
         let scenario = Scenario(function, Nothing);
         courses.insert(scenario, discover(scene, scenario).await?);
     }

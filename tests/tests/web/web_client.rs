@@ -4,8 +4,10 @@
 //! in `docs/screenshots`; otherwise they go to cargo's directory for temporary files, and so do those of a failure.
 
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{bail, ensure, Context, Result};
@@ -120,10 +122,7 @@ async fn ten_thousand_sessions_feel_like_ten() -> Result<()> {
         .envs([("CHROME", &chromium), ("FAILURES", &failures)])
         .kill_on_drop(true)
         .status();
-    let status = tokio::time::timeout(LONGEST_RUN, status)
-        .await
-        .context("the browser hangs")??;
-    ensure!(status.success(), "ten thousand sessions feel like more than ten");
+    succeeds(status, "tests/browser/many.mjs").await?;
     stack.stop().await
 }
 
@@ -143,11 +142,17 @@ async fn the_client_package_works_on_each_platform() -> Result<()> {
         .env("CHROME", &chromium)
         .kill_on_drop(true)
         .status();
-    let status = tokio::time::timeout(LONGEST_RUN, status)
-        .await
-        .context("a program hangs")??;
-    ensure!(status.success(), "the programs do not succeed");
+    succeeds(status, "tests/clients/run.mjs").await?;
     stack.stop().await
+}
+
+/// Waits for a program, which has to succeed.
+async fn succeeds(program: impl Future<Output = io::Result<ExitStatus>>, name: &str) -> Result<()> {
+    let status = tokio::time::timeout(LONGEST_RUN, program)
+        .await
+        .with_context(|| format!("{name} hangs"))??;
+    ensure!(status.success(), "{name} does not succeed: {status}");
+    Ok(())
 }
 
 /// Chromium: what `CHROME` names, else what PATH has, else what Debian has, if this may install it.

@@ -8,6 +8,7 @@ use chrono::{TimeDelta, Utc};
 use local_stack::zoom::{Answer, Endpoint, Fault, Grant, Signature, Target, TokenKind, Truncation};
 use local_stack::{Caller, GatewayFault};
 use serde_json::{json, Value};
+use strum::{EnumIter, IntoStaticStr};
 
 use crate::support::connection::Host;
 use crate::support::drift::{connected_host, create, edit, for_all, meeting_of, new_hosts, sync, text, Scene};
@@ -21,7 +22,8 @@ const DATABASE_DEADLINE: Duration = Duration::from_secs(10);
 const MOST_OF_A_KIND: u32 = 2;
 /// Longer than this test takes.
 const FOR_EVER: Duration = Duration::from_secs(3600);
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumIter, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Function {
     ZoomOauthStart,
     ZoomOauthCallback,
@@ -37,34 +39,6 @@ pub use Function::{
     CreateSession, JoinSession, RefreshToken, StartSession, ZoomDisconnect, ZoomOauthCallback, ZoomOauthStart,
     ZoomSync, ZoomWebhook,
 };
-
-impl Function {
-    pub const ALL: [Self; 9] = [
-        ZoomOauthStart,
-        ZoomOauthCallback,
-        ZoomDisconnect,
-        RefreshToken,
-        CreateSession,
-        StartSession,
-        JoinSession,
-        ZoomWebhook,
-        ZoomSync,
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            ZoomOauthStart => "zoom-oauth-start",
-            ZoomOauthCallback => "zoom-oauth-callback",
-            ZoomDisconnect => "zoom-disconnect",
-            RefreshToken => "refresh-token",
-            CreateSession => "create-session",
-            StartSession => "start-session",
-            JoinSession => "join-session",
-            ZoomWebhook => "zoom-webhook",
-            ZoomSync => "zoom-sync",
-        }
-    }
-}
 
 /// What is amiss already when a function is called: it makes calls then that it does not make otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,7 +91,7 @@ impl fmt::Display for Scenario {
             ScopeIsMissing => " (scope)",
             TokenIsDead => " (token)",
         };
-        write!(f, "{}{trouble}", self.0.name())
+        write!(f, "{}{trouble}", <&str>::from(self.0))
     }
 }
 
@@ -632,7 +606,7 @@ async fn run_out_in(scene: &Scene, host: &Host, seconds: i32) -> Result<()> {
 pub async fn perform(scene: &Scene, function: Function, subject: &Subject) -> Result<Heard> {
     let user = &subject.caller;
     Ok(match &subject.request {
-        Request::Post(body) => Heard::of(user.call(function.name(), body).await?),
+        Request::Post(body) => Heard::of(user.call(function.into(), body).await?),
         // Whoever comes back successfully confirms.
         Request::Get(address) => Heard::of(user.come_back(address).await?),
         Request::Event(body) => deliver(scene, body).await,
