@@ -384,6 +384,33 @@ fn the_clock_closes_what_is_over_and_moving_brings_it_back() -> Result<()> {
 }
 
 #[test]
+fn what_a_person_closed_stays_as_it_was() -> Result<()> {
+    on_shared_stack(async |stack| {
+        for word in ["ended", "cancelled"] {
+            let world = World::new(stack).await?;
+            plan(&world, TimeDelta::hours(-1)).await?;
+            let began = Utc::now() - TimeDelta::minutes(50);
+            world
+                .event("meeting.started", json!({"uuid": "a", "start_time": began}))
+                .await?;
+            let path = format!("video_sessions?id=eq.{}&select=*,phase", world.session);
+            let closed = world.host.patch(&path, &json!({"status": word})).await?.json[0].clone();
+            assert_eq!(closed["status"], word);
+            // In Zoom it is renamed and moved, and then it is started again.
+            let moved = json!({"topic": "Of Zoom", "start_time": Utc::now() + TimeDelta::hours(20)});
+            world.event("meeting.updated", moved).await?;
+            world
+                .event("meeting.started", json!({"uuid": "b", "start_time": Utc::now()}))
+                .await?;
+            let mut row = world.row().await?;
+            row["updated_at"] = closed["updated_at"].clone();
+            assert_eq!(row, closed, "{word}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn what_zoom_recovers_is_scheduled_again_unless_the_host_cancelled_it() -> Result<()> {
     on_shared_stack(async |stack| {
         let outbox = async |world: &World| {
