@@ -131,7 +131,8 @@ export async function showHome(app, person, arrival) {
       return open(session, pressed, trouble);
     return confirmInSheet({
       title: "Open it now?",
-      text: `This begins on ${dayName(session.scheduled_start)} at ${clock(session.scheduled_start)}. Opened now, it stays planned for then.`,
+      text: `This begins on ${dayName(session.scheduled_start)} at ${clock(session.scheduled_start)}.
+        Opened now, it stays planned for then.`,
       keep: "Not now",
       act: "Open it now",
       tone: "primary",

@@ -51,7 +51,10 @@ export async function signIn(email, password) {
   if (error?.code === "invalid_credentials") {
     throw new Problem({ code: error.code, status: 400, sentence: "Wrong email or password." });
   }
-  if (error) throw new Problem({ code: error.code, status: error.status, sentence: error.status ? error.message : OFFLINE });
+  if (error) {
+    const sentence = error.status ? error.message : OFFLINE;
+    throw new Problem({ code: error.code, status: error.status, sentence });
+  }
   return person(data.user);
 }
 

@@ -34,7 +34,9 @@ export function sessionCard(place, { session, person, hostName, waiting, act, no
   show(what, { session, phase, near, hostName, waiting }, () => [
     h("h3", {}, session.title),
     h("p", { class: "soft meta" }, facts(session, own, hostName)),
-    phase === "past" ? h("p", { class: `fate ${session.status}` }, outcome(session, otherDay)) : h("p", { class: "soon" }),
+    phase === "past"
+      ? h("p", { class: `fate ${session.status}` }, outcome(session, otherDay))
+      : h("p", { class: "soon" }),
     waiting ? h("p", { class: "waiting" }, waitingInWords(waiting)) : null,
     h(
       "div",

@@ -193,7 +193,8 @@ export function sessionTabs({ person, act, nameOf }) {
       const isCurrent = tab.dataset.tab === key;
       tab.setAttribute("aria-selected", String(isCurrent));
       tab.tabIndex = isCurrent ? 0 : -1;
-      const { rows, more } = (["ongoing", "upcoming"].includes(tab.dataset.tab) && read[tab.dataset.tab]) || { rows: [] };
+      const isCounted = ["ongoing", "upcoming"].includes(tab.dataset.tab);
+      const { rows, more } = (isCounted && read[tab.dataset.tab]) || { rows: [] };
       tab.querySelector(".count").textContent = rows.length ? `${rows.length}${more ? "+" : ""}` : "";
     }
     panel.setAttribute("aria-labelledby", `tab-${key}`);

@@ -102,7 +102,8 @@ async function handle(call: Call): Promise<Response> {
   const key = call.request.headers.get("idempotency-key");
   const session = parse(await call.fields(), key);
   const begun = await call.rpc<Begun>("edge_session_begin", {
-    user_id: host, holder: call.id, idempotency_key: key, request_hash: hex(await sha256(JSON.stringify(session))), session,
+    user_id: host, holder: call.id, idempotency_key: key,
+    request_hash: hex(await sha256(JSON.stringify(session))), session,
   });
   switch (begun.outcome) {
     case "create":
@@ -139,7 +140,8 @@ async function create(
     creation_id: creationId,
     user_id: host,
     meeting: {
-      id: String(meeting.id), join_url: meeting.join_url, passcode: meeting.password ?? null, start_url: meeting.start_url,
+      id: String(meeting.id), join_url: meeting.join_url, passcode: meeting.password ?? null,
+      start_url: meeting.start_url,
     },
   });
   if (completed.outcome !== "created") throw new Refusal(503, "zoom_unavailable", "Try again.", { retryAfter: 60 });

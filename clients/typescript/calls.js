@@ -80,7 +80,10 @@ export function calls(supabase, { functionsUrl, fetch: ownFetch, patience: mostP
       body: body === undefined ? undefined : JSON.stringify(body),
       signal: ending.signal,
     })
-      .then(async (received) => ({ ok: received.ok, status: received.status, headers: received.headers, text: await received.text() }))
+      .then(async (received) => {
+        const { ok, status, headers } = received;
+        return { ok, status, headers, text: await received.text() };
+      })
       .catch((cause) => {
         throw offline(cause);
       })

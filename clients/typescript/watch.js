@@ -52,7 +52,8 @@ export function watchEvents(supabase, call, onEvent, { realtime = true, isNear =
   async function subscribe() {
     const user = await call.userId();
     if (over) return;
-    const concerning = { event: "INSERT", schema: "public", table: "video_session_events", filter: `user_id=eq.${user}` };
+    const table = { schema: "public", table: "video_session_events" };
+    const concerning = { event: "INSERT", ...table, filter: `user_id=eq.${user}` };
     channel = supabase.channel(`video-sessions:${user}`);
     channel
       .on("postgres_changes", /** @type {any} */ (concerning), (/** @type {any} */ message) => tell(message.new))

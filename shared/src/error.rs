@@ -65,7 +65,8 @@ pub enum Error {
     SessionNotFound,
     /// 404 `session_not_joinable`: a code that leads nowhere, or to a session that the caller cannot join.
     #[error(
-        "This code does not lead to a session that you can join. It may be mistyped, or the session is full, cancelled or \
+        "This code does not lead to a session that you can join. \
+         It may be mistyped, or the session is full, cancelled or \
          over: ask your host."
     )]
     SessionNotJoinable,
@@ -103,7 +104,10 @@ pub enum Error {
     #[error("Zoom is not available right now. Try again in a moment.")]
     ZoomUnavailable(u64),
     /// 503 `zoom_outcome_unknown`: Zoom, or the database, may or may not have done it; seconds until that is settled.
-    #[error("The session is not confirmed yet and may still appear: look at your sessions in a minute before you try again.")]
+    #[error(
+        "The session is not confirmed yet and may still appear: \
+         look at your sessions in a minute before you try again."
+    )]
     ZoomOutcomeUnknown(u64),
     /// 502 `zoom_rejected`: Zoom refused in a way that the caller cannot mend.
     #[error("Zoom did not accept the request. Try again, and contact support if it happens again.")]

@@ -675,7 +675,8 @@ begin
     raise exception using errcode = '23514', message = format('join_url %s.', video_sessions_private.join_url_rule());
   end if;
   if tg_op = 'UPDATE' and new.provider = 'zoom' and new.join_url <> old.join_url then
-    raise exception using errcode = '23514', message = 'The link of a Zoom session is Zoom''s own. It cannot be changed.';
+    raise exception using errcode = '23514',
+      message = 'The link of a Zoom session is Zoom''s own. It cannot be changed.';
   end if;
   -- What only the clock ended can be moved, and is scheduled again.
   if tg_op = 'UPDATE' and old.status <> 'scheduled' and (
@@ -3722,7 +3723,9 @@ begin
       continue;
     end if;
     select * into connection from public.user_integrations_zoom where user_id = candidate;
-    if connection.status = 'connected' and (connection.cooldown_until is null or connection.cooldown_until <= now()) then
+    if connection.status = 'connected'
+      and (connection.cooldown_until is null or connection.cooldown_until <= now())
+    then
       lists := lists || jsonb_build_object(
         'user_id', candidate, 'zoom_user_id', connection.zoom_user_id,
         'token', video_sessions_private.peek_token(candidate)
@@ -3894,7 +3897,8 @@ begin
     perform video_sessions_private.follow_details(row.id, row.meeting, edge_watch_save_list.asked_at);
     followed := followed + 1;
   end loop;
-  update video_sessions_private.watched_hosts set list_at = now() + interval '12 hours' + random() * interval '20 minutes'
+  update video_sessions_private.watched_hosts set
+    list_at = now() + interval '12 hours' + random() * interval '20 minutes'
   where user_id = edge_watch_save_list.user_id;
   return jsonb_build_object('followed', followed, 'missing', missing);
 end

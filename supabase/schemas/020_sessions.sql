@@ -75,7 +75,8 @@ begin
     raise exception using errcode = '23514', message = format('join_url %s.', video_sessions_private.join_url_rule());
   end if;
   if tg_op = 'UPDATE' and new.provider = 'zoom' and new.join_url <> old.join_url then
-    raise exception using errcode = '23514', message = 'The link of a Zoom session is Zoom''s own. It cannot be changed.';
+    raise exception using errcode = '23514',
+      message = 'The link of a Zoom session is Zoom''s own. It cannot be changed.';
   end if;
   -- What only the clock ended can be moved, and is scheduled again.
   if tg_op = 'UPDATE' and old.status <> 'scheduled' and (

@@ -172,7 +172,9 @@ begin
       continue;
     end if;
     select * into connection from public.user_integrations_zoom where user_id = candidate;
-    if connection.status = 'connected' and (connection.cooldown_until is null or connection.cooldown_until <= now()) then
+    if connection.status = 'connected'
+      and (connection.cooldown_until is null or connection.cooldown_until <= now())
+    then
       lists := lists || jsonb_build_object(
         'user_id', candidate, 'zoom_user_id', connection.zoom_user_id,
         'token', video_sessions_private.peek_token(candidate)
@@ -344,7 +346,8 @@ begin
     perform video_sessions_private.follow_details(row.id, row.meeting, edge_watch_save_list.asked_at);
     followed := followed + 1;
   end loop;
-  update video_sessions_private.watched_hosts set list_at = now() + interval '12 hours' + random() * interval '20 minutes'
+  update video_sessions_private.watched_hosts set
+    list_at = now() + interval '12 hours' + random() * interval '20 minutes'
   where user_id = edge_watch_save_list.user_id;
   return jsonb_build_object('followed', followed, 'missing', missing);
 end

@@ -29,7 +29,8 @@ async function database(query) {
 /** What time or Zoom would change, changed by nobody but us. */
 async function change(query, changes) {
   const headers = { apikey: SECRET_KEY, "content-type": "application/json" };
-  const answer = await fetch(`${APP_URL}/rest/v1/${query}`, { method: "PATCH", headers, body: JSON.stringify(changes) });
+  const patch = { method: "PATCH", headers, body: JSON.stringify(changes) };
+  const answer = await fetch(`${APP_URL}/rest/v1/${query}`, patch);
   assert.equal(answer.status, 204, await answer.text());
 }
 
@@ -323,7 +324,8 @@ const steps = {
     await browser.accessible(lastToJoin, "nothing planned");
     await sixth.page.getByRole("button", { name: "Join session" }).tap();
     await card(sixth.page, "Weekly check-in").waitFor();
-    const [talk] = await database("video_sessions?title=eq.Short%20talk&select=invite:video_session_invites(share_code)");
+    const itsCode = "title=eq.Short%20talk&select=invite:video_session_invites(share_code)";
+    const [talk] = await database(`video_sessions?${itsCode}`);
     await joinByCode(client.page, talk.invite.share_code);
     await card(client.page, "Short talk").waitFor();
 

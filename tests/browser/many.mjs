@@ -1,6 +1,6 @@
 /**
- * Ten thousand sessions beside ten: how long the page takes to show its first card, to open the past and to show more of
- * it. tests/tests/web/web_client.rs runs it. The environment: APP_URL, CHROME, FAILURES (a directory for pictures).
+ * Ten thousand sessions beside ten: how long the page takes to show its first card, to open the past and to show more
+ * of it. tests/tests/web/web_client.rs runs it. The environment: APP_URL, CHROME, FAILURES (a directory for pictures).
  */
 import assert from "node:assert/strict";
 import { Browser } from "./browser.mjs";

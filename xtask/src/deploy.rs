@@ -103,7 +103,10 @@ fn report(problems: &[String], args: &Args) -> Result<()> {
         return Ok(());
     }
     let file = args.vars.display();
-    bail!("the configuration is not complete:{list}\nPut the values into {file} (.dev.vars.example explains them) or the environment")
+    bail!(
+        "the configuration is not complete:{list}\n\
+         Put the values into {file} (.dev.vars.example explains them) or the environment"
+    )
 }
 
 /// What to enter at Zoom.

@@ -80,7 +80,8 @@ pub fn run(args: &Args) -> Result<()> {
 fn check_port(port: u16) -> Result<()> {
     match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
         Err(error) if error.kind() == ErrorKind::AddrInUse => bail!(
-            "port {port} is in use, perhaps by a `supabase start` or another clone's stack: stop that, or choose another port with --port"
+            "port {port} is in use, perhaps by a `supabase start` or another clone's stack: \
+             stop that, or choose another port with --port"
         ),
         Err(error) => Err(error).with_context(|| format!("port {port} of 127.0.0.1")),
         Ok(_) => Ok(()),
@@ -101,7 +102,8 @@ fn options(args: &Args) -> Result<StackOptions> {
         let settings = Settings::read(Path::new(".dev.vars"))?;
         for name in ["ZOOM_CLIENT_ID", "ZOOM_CLIENT_SECRET"] {
             let value = settings.own(name).context(
-                "--real-zoom takes your Zoom app's development credentials from .dev.vars (.dev.vars.example explains it)",
+                "--real-zoom takes your Zoom app's development credentials from .dev.vars \
+                 (.dev.vars.example explains it)",
             )?;
             options.env.insert(name.to_owned(), value);
         }

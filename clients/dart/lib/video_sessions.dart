@@ -27,8 +27,8 @@ class VideoSessions {
   final void Function(Problem? problem)? onSync;
 
   static const _columns =
-      'id, host_id, provider, title, description, scheduled_start, timezone, duration_minutes, max_participants, status, '
-      'phase, zoom_account, started_at, ended_at, join_url, invite:video_session_invites(share_code), '
+      'id, host_id, provider, title, description, scheduled_start, timezone, duration_minutes, max_participants, '
+      'status, phase, zoom_account, started_at, ended_at, join_url, invite:video_session_invites(share_code), '
       'participants:video_session_participants(user_id, role)';
   static const _over = {'token_expired', 'unauthorized', 'PGRST301', 'PGRST303'};
 

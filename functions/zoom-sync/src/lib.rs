@@ -2,9 +2,10 @@
 //! all, with a user's token for the user's own changes.
 //!
 //! One step says what there is to do; an idle run asks nothing else. What the app changed is told to Zoom; creations
-//! whose outcome is unknown are settled; connections that were left are revoked; connections that are due are refreshed;
-//! sessions that are over are closed; what has run out is removed; Zoom is asked what no event has said. The parts run
-//! beside each other within the bounds of the run. Every part is repeatable. If one fails, the others run all the same.
+//! whose outcome is unknown are settled; connections that were left are revoked; connections that are due are
+//! refreshed; sessions that are over are closed; what has run out is removed; Zoom is asked what no event has said. The
+//! parts run beside each other within the bounds of the run. Every part is repeatable. If one fails, the others run all
+//! the same.
 //!
 //! A further part: a flag in `edge_sync_due`, a field in `Due`, a line in `run`.
 

@@ -197,7 +197,8 @@ mod tests {
     #[test]
     fn a_meeting_number_may_be_text_or_a_number() {
         for id in [json!("9007199254740993"), json!(9_007_199_254_740_993_u64)] {
-            let body = json!({"event": "meeting.deleted", "event_ts": 1, "payload": {"account_id": "a", "object": {"id": id, "uuid": "u"}}});
+            let payload = json!({"account_id": "a", "object": {"id": id, "uuid": "u"}});
+            let body = json!({"event": "meeting.deleted", "event_ts": 1, "payload": payload});
             let Some(Event::Change(change)) = event(&body) else {
                 panic!("must be a change")
             };
@@ -317,7 +318,10 @@ mod tests {
     #[test]
     fn an_occurrence_changes_nothing() {
         for name in ["meeting.updated", "meeting.deleted"] {
-            let body = |occurrences: serde_json::Value| json!({"event": name, "payload": {"operation": "single", "object": {"id": 1, "occurrences": occurrences}}});
+            let body = |occurrences: serde_json::Value| {
+                let object = json!({"id": 1, "occurrences": occurrences});
+                json!({"event": name, "payload": {"operation": "single", "object": object}})
+            };
             assert_eq!(event(&body(json!([{"occurrence_id": "1"}]))), Some(Event::Unknown));
             for none in [json!([]), json!(null), json!("x")] {
                 assert!(matches!(event(&body(none)), Some(Event::Change(_))));

@@ -168,7 +168,8 @@ mod tests {
 
     #[test]
     fn the_verdict_table() {
-        let granted = r#"{"access_token":"a","refresh_token":"r","token_type":"bearer","expires_in":3599,"scope":"s","api_url":"https://x"}"#;
+        let granted = r#"{"access_token":"a","refresh_token":"r","token_type":"bearer","expires_in":3599,
+            "scope":"s","api_url":"https://x"}"#;
         let table = [
             (200, granted, "granted"),
             (200, "", "later"),

@@ -4,8 +4,8 @@
 //! Nobody lists the calls by hand: each function runs without a fault, and what it asked for is what the matrix is made
 //! of. It runs again for each trouble that sends it another way, and what it asks for from there on is added; in the
 //! end no step of the database may be missing. Each cell has hosts of its own, so that all of them share one stack:
-//! first everything goes wrong at once, then faults are withdrawn, time passes and `zoom-sync` runs, then each cell is looked
-//! at.
+//! first everything goes wrong at once, then faults are withdrawn, time passes and `zoom-sync` runs. Then each cell is
+//! looked at.
 
 mod cells;
 

@@ -1,5 +1,5 @@
-//! A week in which no event of Zoom's arrives: forty hosts hold, move, rename and delete two hundred sessions in Zoom, and
-//! the watch finds out.
+//! A week in which no event of Zoom's arrives: forty hosts hold, move, rename and delete two hundred sessions in Zoom,
+//! and the watch finds out.
 
 use crate::support::connection::zoom_calls;
 use crate::support::drift::{

@@ -1,4 +1,5 @@
-//! How a meeting behaves: as the installation says, as the host says for one session, and as the account's locks have it.
+//! How a meeting behaves: as the installation says, as the host says for one session, and as the account's locks have
+//! it.
 
 use crate::support::{new_session, User};
 use anyhow::Result;

@@ -1,5 +1,5 @@
-//! `docs/openapi-database.yaml` says what PostgREST really serves: the tables, columns and calls that users have a right
-//! to, and the answers and refusals that come of them.
+//! `docs/openapi-database.yaml` says what PostgREST really serves: the tables, columns and calls that users have a
+//! right to, and the answers and refusals that come of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -106,8 +106,9 @@ async fn answer(
         (Method::POST, Some(slug)) => {
             uploads.functions.insert(slug.clone(), body);
             let function = json!({
-                "id": "00000000-0000-4000-8000-000000000000", "slug": slug, "name": slug, "version": 1, "status": "ACTIVE",
-                "created_at": 0, "updated_at": 0, "verify_jwt": false, "import_map": false, "entrypoint_path": "index.ts",
+                "id": "00000000-0000-4000-8000-000000000000", "slug": slug, "name": slug, "version": 1,
+                "status": "ACTIVE", "created_at": 0, "updated_at": 0, "verify_jwt": false, "import_map": false,
+                "entrypoint_path": "index.ts",
             });
             (StatusCode::CREATED, Json(function))
         }
