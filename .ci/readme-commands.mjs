@@ -34,7 +34,7 @@ const baseline = inTest("tests/tests/db/baseline.rs", "the_supabase_cli_applies_
 
 const COMMANDS = {
   "cargo xtask dev": dev,
-  "the whole path with curl": notHere("`cargo xtask dev` above runs it, with `cargo xtask status`"),
+  "the whole path with curl": inTest("tests/tests/stack/release.rs", "readme::run_path_with_curl"),
   "cargo xtask test": inCi("cargo xtask test"),
   "cargo xtask dev --real-zoom": withoutCredentials,
   "cargo xtask build --for supabase": runs("cargo xtask build --for supabase", "zoom-sync"),

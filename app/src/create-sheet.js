@@ -7,7 +7,7 @@ import { button, h, icon } from "./dom.js";
 import { inviteLink, linkField } from "./invite.js";
 import { sessionForm } from "./session-form.js";
 import { openSheet } from "./sheet.js";
-import { clock, dayName, nextGoodStart, ZONE } from "./time.js";
+import { nextGoodStart, planInWords, ZONE } from "./time.js";
 import { troubleSlot } from "./trouble.js";
 
 /** What was asked for and has no answer yet: a reload asks again with the same key, so that it comes once. */
@@ -109,7 +109,7 @@ function summary(session, copied, close) {
         h(
           "span",
           { class: "soft" },
-          `${dayName(session.scheduled_start)}, ${clock(session.scheduled_start)}, ${session.duration_minutes} minutes`,
+          planInWords(session),
         ),
       ),
     ),

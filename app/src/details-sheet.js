@@ -1,11 +1,11 @@
 /** All about one session, and what is done more rarely: edit, cancel, leave. */
 import { calendarActions } from "./calendar.js";
 import { sessions } from "./service.js";
-import { button, h } from "./dom.js";
+import { button, fact, h } from "./dom.js";
 import { inviteLink, linkField } from "./invite.js";
 import { fateOf } from "./phase.js";
 import { confirmInSheet, openSheet } from "./sheet.js";
-import { clock, dayName, ZONE } from "./time.js";
+import { planInWords, ZONE } from "./time.js";
 import { people } from "./words.js";
 
 export function openDetails({ session, person, nameOf, edit, refresh }) {
@@ -20,11 +20,7 @@ export function openDetails({ session, person, nameOf, edit, refresh }) {
       h(
         "dl",
         { class: "facts" },
-        fact(
-          "When",
-          `${dayName(session.scheduled_start)}, ${clock(session.scheduled_start)}, ${session.duration_minutes} minutes`,
-          `Times in ${ZONE}`,
-        ),
+        fact("When", planInWords(session), `Times in ${ZONE}`),
         phase === "past" ? fact("Outcome", fateOf(session)) : null,
         own || !nameOf(session.host_id) ? null : fact("Host", nameOf(session.host_id)),
         fact("Where", session.provider === "zoom" ? "Zoom" : "The host's own link", session.zoom_account),
@@ -65,10 +61,6 @@ export function openDetails({ session, person, nameOf, edit, refresh }) {
       ),
     ];
   });
-}
-
-function fact(name, value, more) {
-  return [h("dt", {}, name), h("dd", {}, value, more ? h("span", { class: "soft" }, more) : null)];
 }
 
 function guests({ participants }, person, nameOf) {

@@ -66,6 +66,11 @@ export function button(attributes, ...face) {
   return h("button", { type: "button", ...rest, onclick: guarded }, ...face);
 }
 
+/** A row of a list of facts (`dl`); `more` is said of the value below it. */
+export function fact(name, value, more) {
+  return [h("dt", {}, name), h("dd", {}, value, more ? h("span", { class: "soft" }, more) : null)];
+}
+
 let fading;
 /** Until then what is shown is not for others to replace. */
 let shownUntil = 0;

@@ -1,9 +1,9 @@
 /** Joining by the code or the link that a host has passed on. */
 import { sessions } from "./service.js";
-import { announce, button, h, show } from "./dom.js";
+import { announce, button, fact, h, show } from "./dom.js";
 import { codeIn, readable } from "./invite.js";
 import { openSheet } from "./sheet.js";
-import { clock, dayName, ZONE } from "./time.js";
+import { planInWords, ZONE } from "./time.js";
 import { troubleSlot } from "./trouble.js";
 
 /**
@@ -21,16 +21,12 @@ export function openJoin({ code, person, joined }) {
         sheet.close();
         const own = session.host_id === person.id;
         announce(
-          `${own ? "Your own session" : "You are in"}: ${session.title}, ${momentOf(session)}.`,
+          `${own ? "Your own session" : "You are in"}: ${session.title}, ${planInWords(session)}.`,
           { visibly: true },
         );
       });
     return code ? invitation(code, trouble, enter) : byCode(sheet, trouble, enter);
   });
-}
-
-function momentOf({ scheduled_start }) {
-  return `${dayName(scheduled_start)} at ${clock(scheduled_start)}`;
 }
 
 /** Who invites, to what and when, before a seat is taken. */
@@ -49,30 +45,21 @@ function invitation(code, trouble, enter) {
     place.setAttribute("aria-busy", "false");
   }
 
-  function described({ title, host_name, scheduled_start, duration_minutes, seats_left, joined }) {
+  function described({ title, host_name, seats_left, joined, ...plan }) {
     const seats = seats_left === 1 ? "1 seat is left" : `${seats_left} seats are left`;
-    const press = (label) => (event) => enter(event.currentTarget, label, code);
+    const [label, doing] = joined ? ["Show session", "Opening…"] : ["Join session", "Joining…"];
     return [
       h("p", {}, `${host_name ?? "A host"} invites you to “${title}”.`),
       h(
         "dl",
         { class: "facts" },
-        h("dt", {}, "When"),
-        h(
-          "dd",
-          {},
-          `${momentOf({ scheduled_start })}, ${duration_minutes} minutes`,
-          h("span", { class: "soft" }, `Times in ${ZONE}`),
-        ),
-        h("dt", {}, "Seats"),
-        h("dd", {}, joined ? "You have one already" : seats_left === 0 ? "None is left. Ask the host." : seats),
+        fact("When", planInWords(plan), `Times in ${ZONE}`),
+        fact("Seats", joined ? "You have one already" : seats),
       ),
       h(
         "div",
         { class: "sheet-actions" },
-        joined
-          ? button({ class: "primary wide", onclick: press("Opening…") }, "Show session")
-          : button({ class: "primary wide", onclick: press("Joining…"), disabled: seats_left === 0 }, "Join session"),
+        button({ class: "primary wide", onclick: (event) => enter(event.currentTarget, doing, code) }, label),
       ),
     ];
   }

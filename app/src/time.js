@@ -28,6 +28,11 @@ export function dayName(instant, now = new Date()) {
   return (date.getFullYear() === now.getFullYear() ? DAY : DAY_AND_YEAR).format(date);
 }
 
+/** When a session is planned, and for how long. */
+export function planInWords({ scheduled_start, duration_minutes }) {
+  return `${dayName(scheduled_start)}, ${clock(scheduled_start)}, ${duration_minutes} minutes`;
+}
+
 function midnight(date) {
   return new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime();
 }

@@ -173,7 +173,8 @@ impl Document {
     }
 }
 
-fn validate(schema: &Value, value: &Value) -> Result<()> {
+/// Validates against a schema that refers to nothing outside of it.
+pub fn validate(schema: &Value, value: &Value) -> Result<()> {
     let validator = jsonschema::options()
         .with_draft(jsonschema::Draft::Draft202012)
         .should_validate_formats(true)

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::openapi::validate;
 use crate::support::{in_hours, new_session, Reply, User};
 use anyhow::{ensure, Context, Result};
 use local_stack::{repository, Stack, StackOptions};
@@ -33,16 +34,7 @@ impl Document {
             return Ok(());
         }
         let whole = json!({"components": self.0["components"], "allOf": [schema]});
-        let validator = jsonschema::options()
-            .with_draft(jsonschema::Draft::Draft202012)
-            .should_validate_formats(true)
-            .build(&whole)?;
-        let errors: Vec<_> = validator
-            .iter_errors(&reply.json)
-            .map(|error| error.to_string())
-            .collect();
-        ensure!(errors.is_empty(), "{method} {path}: {errors:#?}\n{}", reply.text);
-        Ok(())
+        validate(&whole, &reply.json).with_context(|| format!("{method} {path}"))
     }
 
     fn properties(&self, schema: &Value) -> BTreeSet<String> {
